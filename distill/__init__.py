@@ -1,0 +1,1 @@
+"""Train, distil, export and quantize the encoders that `edge_retrieval` runs."""

@@ -1,0 +1,75 @@
+"""The errors that a user can fix. Anything else that is raised is our own bug.
+
+    EdgeRetrievalError
+    ├── ConfigError            a setting that does not exist or makes no sense
+    ├── MissingExtraError      an optional dependency is not installed
+    ├── TaxonomyError          a label path or a class code that cannot be read
+    ├── SourceError            a collection of designs that cannot be read at all
+    ├── DrawingError           one drawing that cannot be read: not an image, truncated, empty
+    ├── BundleError            an encoder bundle that is broken, or not one
+    ├── RegisterError          a register that is broken, locked, or not one
+    │   └── BundleMismatchError    vectors of one encoder meet another
+    └── EvaluationError        a measurement that the data does not allow
+
+Each says what, where, and (as `hint`) what to do next. They are raised deep and printed once, in
+`cli.main`.
+"""
+
+from __future__ import annotations
+
+
+class EdgeRetrievalError(Exception):
+    """An error that a user can fix.
+
+    Args:
+        message: What is wrong and where, in one line without a full stop.
+        hint: What to do next, in one line: a command, or the name of a setting.
+    """
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(EdgeRetrievalError):
+    """A setting that does not exist or makes no sense."""
+
+
+class MissingExtraError(EdgeRetrievalError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def of(cls, doing: str, extra: str) -> MissingExtraError:
+        """Say which extra `doing` ("training") needs."""
+        return cls(
+            f"{doing} needs the optional '{extra}' dependencies",
+            hint=f"pip install 'edge-retrieval[{extra}]'",
+        )
+
+
+class TaxonomyError(EdgeRetrievalError):
+    """A label path or a class code that cannot be read."""
+
+
+class SourceError(EdgeRetrievalError):
+    """A collection of designs that cannot be read at all."""
+
+
+class DrawingError(EdgeRetrievalError):
+    """One drawing that cannot be read."""
+
+
+class BundleError(EdgeRetrievalError):
+    """An encoder bundle that is broken, or a folder that is not one."""
+
+
+class RegisterError(EdgeRetrievalError):
+    """A register that is broken, locked, or a folder that is not one."""
+
+
+class BundleMismatchError(RegisterError):
+    """Vectors of one encoder meet those of another."""
+
+
+class EvaluationError(EdgeRetrievalError):
+    """A measurement that the data does not allow."""

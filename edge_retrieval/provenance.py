@@ -1,0 +1,87 @@
+"""Where a bundle, a register or a report came from: versions, host, time, hashes of inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from edge_retrieval import __version__
+
+PACKAGES = ("numpy", "pillow", "onnxruntime", "hnswlib", "openvino", "torch", "timm", "onnx")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def now() -> str:
+    """Return the present time, UTC, as ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Return the versions of this package, of Python and of each dependency that is installed.
+
+    Distributions are asked, not imported: importing torch to read its version would cost seconds.
+    """
+    found = {"edge-retrieval": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu_model() -> str:
+    """Return the processor's name as the system tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    for line in text.splitlines():
+        if line.lower().startswith(("model name", "model\t", "model  ")):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cpu_flags() -> list[str]:
+    """Return the processor's vector extensions that decide how INT8 runs."""
+    wanted = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm"}
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    for line in text.splitlines():
+        if line.lower().startswith(("flags", "features")):
+            return sorted(wanted & set(line.split(":", 1)[1].split()))
+    return []
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def host() -> dict[str, str | int | list[str]]:
+    """Return what a measurement must be read with: processor, cores, system. No names of people."""
+    return {
+        "cpu": cpu_model(),
+        "flags": cpu_flags(),
+        "cores": available_cores(),
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+    }

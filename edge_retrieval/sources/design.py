@@ -1,0 +1,85 @@
+"""What a source yields: designs with their sheets, and the problems met on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+
+class Box(NamedTuple):
+    """A rectangle on a sheet, in pixels of the sheet: left, top inclusive; right, bottom exclusive."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One page of drawings: an image file that holds one or more figures.
+
+    Attributes:
+        name: File name within the design, unique there ("USD0909824-20210209-D00001.TIF").
+        where: Where a person finds it, for messages; parts of an archive after "!".
+        read: Returns the file's bytes; raises `DrawingError` if they cannot be had.
+        role: "front" marks a front page that repeats a figure of another sheet.
+        boxes: Where the figures are, if the source knows; None if the sheet is still to be cut.
+        captions: What the source says of each figure, in the order of `boxes`; may be empty.
+    """
+
+    name: str
+    where: str
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+    role: Literal["drawing", "front"] = "drawing"
+    boxes: tuple[Box, ...] | None = None
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is registered: one patent or registration, the unit of a search result.
+
+    Attributes:
+        number: Its unique name ("USD0909824").
+        labels: Label path above the design, coarse to fine: ("07", "07-03"); () if unknown.
+        sheets: Its pages, in order.
+        where: Where a person finds it, for messages.
+        title: "Sport spoon".
+        locarno: Locarno code as `NN-NN`, if known; also `labels[1]` where Locarno is the taxonomy.
+        locarno_edition: "13".
+        uspc: US classes, main first, normalised: ("D07/654", "D07/401.2").
+        filed: ISO date of filing.
+        published: ISO date of grant or publication.
+        applicants: Names of applicants or assignees.
+        descriptions: What the text says of FIG. 1, FIG. 2, ...
+        stated_figures: How many figures the office says there are.
+    """
+
+    number: str
+    labels: tuple[str, ...]
+    sheets: tuple[Sheet, ...]
+    where: str
+    title: str = ""
+    locarno: str | None = None
+    locarno_edition: str | None = None
+    uspc: tuple[str, ...] = ()
+    filed: str | None = None
+    published: str | None = None
+    applicants: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
+    stated_figures: int | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a source that could not be read; work goes on and the user is told.
+
+    Attributes:
+        where: The path, with "!" into archives and ":12" for a line.
+        reason: What is wrong, in one line.
+    """
+
+    where: str
+    reason: str
