@@ -1,6 +1,7 @@
 """The kinds of array that pass between modules: name, shape, dtype, unit. A newcomer starts here.
 
-N figures, Q queries, K results, L taxonomy levels, D embedding dimensions, C channels, H x W pixels.
+N figures, Q queries, K results, L taxonomy levels, D embedding dimensions, C channels,
+H x W pixels.
 """
 
 from __future__ import annotations

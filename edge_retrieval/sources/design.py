@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 
 class Box(NamedTuple):
-    """A rectangle on a sheet, in pixels of the sheet: left, top inclusive; right, bottom exclusive."""
+    """A rectangle in pixels of the sheet: left and top inclusive, right and bottom exclusive."""
 
     x0: int
     y0: int
