@@ -1,0 +1,88 @@
+"""The sample that ships with the package, so that a first search needs nothing else.
+
+The wheel carries sheets of made drawings, not a register: the register is made from them on first
+use with the bundle at hand, in the user's cache, so it can never disagree with the encoder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.encoder import load_encoder
+from edge_retrieval.errors import EdgeRetrievalError
+from edge_retrieval.progress import Track, silent
+from edge_retrieval.provenance import sha256_of
+from edge_retrieval.register import Register
+from edge_retrieval.sources import open_source
+
+
+def sample_folder() -> Path:
+    """Return the folder of made sheets with its `metadata.csv`, as shipped."""
+    return Path(str(resources.files("edge_retrieval") / "sample"))
+
+
+def sample_query() -> Path:
+    """Return a drawing to search with: a view of a sample design that the sample leaves out."""
+    return sample_folder() / "query.png"
+
+
+def cache_folder() -> Path:
+    """Return where the sample register is kept.
+
+    `$EDGE_RET_CACHE`, else the user's cache folder, else the system's folder for temporary files
+    where the user's home cannot be written (kiosks, containers).
+    """
+    named = os.environ.get("EDGE_RET_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    candidates = [Path(base)] if base else []
+    with contextlib.suppress(RuntimeError):  # no home at all
+        candidates.append(Path.home() / ".cache")
+    for candidate in candidates:
+        folder = candidate / "edge-retrieval"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    return (
+        Path(tempfile.gettempdir()) / f"edge-retrieval-{os.getuid() if os.name == 'posix' else 0}"
+    )
+
+
+def sample_register(bundle: Bundle, *, track: Track = silent) -> Register:
+    """Open the sample register, making it first if this bundle has none in the cache yet.
+
+    Args:
+        bundle: The encoder to make it with; its fingerprint is part of the folder's name.
+        track: Shows the sheets as they are indexed.
+
+    Raises:
+        RegisterError: The cache cannot be written.
+    """
+    sheets = sha256_of(sample_folder() / "metadata.csv")
+    folder = cache_folder() / f"sample-{bundle.fingerprint[:12]}-{sheets[:8]}"
+    if folder.is_dir():
+        try:
+            return Register.open(folder)
+        except EdgeRetrievalError:
+            shutil.rmtree(folder, ignore_errors=True)  # a cache: made again, never repaired
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    try:
+        register = Register.create(building / "register", bundle)
+        designs = [item for item in open_source(sample_folder(), kind="table")]
+        tracked = track(designs, "Indexing the sample", len(designs))
+        register.add(tracked, load_encoder(bundle))
+        register.close()
+        with contextlib.suppress(OSError):  # another process was first: its sample is as good
+            (building / "register").rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return Register.open(folder)

@@ -1,0 +1,229 @@
+"""The command line: results on stdout, talk on stderr, exit codes, one line and a hint."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from PIL import Image, ImageDraw
+
+from edge_retrieval import cli
+
+
+class Outcome(NamedTuple):
+    """What one call of the command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Call `edge-ret ARGS` in an empty folder, with no register and a cache of its own."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.delenv("EDGE_RET_REGISTER", raising=False)
+
+    def call(*args: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["edge-ret", *map(str, args)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_sample_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let every test of this file share one sample register."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("EDGE_RET_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def draw(path: Path, shape: Sequence[tuple[int, int]], width: int = 4) -> None:
+    """Draw one closed line on white paper."""
+    image = Image.new("L", (400, 400), 255)
+    ImageDraw.Draw(image).polygon(list(shape), outline=0, width=width)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+@pytest.fixture
+def designs(tmp_path: Path) -> Path:
+    """A folder tree class/subclass/design with four designs of two drawings."""
+    root = tmp_path / "designs"
+    for number, (place, shift) in enumerate(
+        [("06/06-01", 0), ("06/06-01", 30), ("06/06-03", 60), ("07/07-01", 90)]
+    ):
+        for view in (1, 2):
+            corners = [(60 + shift, 60), (340, 90 + shift), (300 - shift, 340 - 40 * view)]
+            draw(root / place / f"D{number}" / f"{view}.png", corners)
+    return root
+
+
+def is_one_line_and_a_hint(err: str) -> bool:
+    """Whether the last two lines of stderr are `error: ...` and `hint: ...`, with no traceback."""
+    lines = err.strip().splitlines()
+    return (
+        "Traceback" not in err
+        and lines[-2].startswith("error: ")
+        and lines[-1].startswith("hint: ")
+    )
+
+
+def test_a_first_search_needs_nothing_and_says_that_it_searched_the_sample(run: Run) -> None:
+    done = run("search")
+    assert done.code == 0
+    assert "MADE-" in done.out
+    assert "sample" in done.err
+
+
+def test_the_sample_query_finds_its_own_design_first(run: Run) -> None:
+    done = run("search", "--json")
+    hits = json.loads(done.out)["results"][0]["hits"]
+    assert len(hits) == 10
+    assert [hit["rank"] for hit in hits] == list(range(1, 11))
+    scores = [hit["score"] for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_indexing_then_searching_ranks_the_drawn_design_first(run: Run, designs: Path) -> None:
+    done = run("index", designs, "-o", "mine")
+    assert done.code == 0
+    assert "4 designs, 8 figures" in done.out
+    query = designs / "06/06-03/D2/1.png"
+    found = json.loads(run("search", query, "-r", "mine", "--json").out)
+    assert found["results"][0]["hits"][0]["design"] == "D2"
+
+
+def test_indexing_twice_adds_nothing(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    done = run("index", designs, "-o", "mine")
+    assert done.code == 0
+    assert "0 designs, 0 figures added" in done.out
+    assert "8 sheets unchanged" in done.out
+
+
+def test_a_class_filter_keeps_only_that_class(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    query = designs / "06/06-01/D0/1.png"
+    for wanted, expected in (("06-01", {"D0", "D1"}), ("06", {"D0", "D1", "D2"}), ("0701", {"D3"})):
+        found = json.loads(run("search", query, "-r", "mine", "--class", wanted, "--json").out)
+        assert {hit["design"] for hit in found["results"][0]["hits"]} == expected
+
+
+def test_the_register_is_taken_from_the_environment_then_from_the_folder(
+    run: Run, designs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = designs / "06/06-01/D0/1.png"
+    run("index", designs)
+    assert "./register" in run("search", query).err
+    Path("register").rename("other")
+    monkeypatch.setenv("EDGE_RET_REGISTER", "other")
+    assert "EDGE_RET_REGISTER" in run("search", query).err
+
+
+def test_a_page_is_written_that_needs_no_other_file(run: Run) -> None:
+    done = run("search", "--html", "hits.html")
+    page = Path("hits.html").read_text(encoding="utf-8")
+    assert "hits.html" in done.err
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert 'src="data:image/png;base64,' in page
+
+
+def test_eval_prints_the_gallery_the_level_and_the_convention(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    done = run("eval", "mine")
+    assert done.code == 0
+    for word in ("gallery", "design", "subclass", "class", "inclusive", "exclusive", "mAP"):
+        assert word in done.out
+    assert "figures" in json.loads(run("eval", "mine", "--json").out)
+
+
+def test_bench_prints_percentiles_by_stage_and_saves_raw_samples(run: Run) -> None:
+    done = run("bench", "--runs", "4")
+    assert done.code == 0
+    for word in ("p50", "p90", "p99", "decode", "embed", "search", "memory"):
+        assert word in done.out
+    saved = json.loads(Path("bench.json").read_text())
+    samples = {m["name"]: m["samples"] for m in saved["measurements"]}
+    assert len(samples["latency.embed"]) == 4
+
+
+def test_a_broken_drawing_among_good_ones_is_named_and_the_rest_is_indexed(
+    run: Run, designs: Path
+) -> None:
+    (designs / "06/06-01/D0/3.png").write_bytes(b"not an image")
+    done = run("index", designs, "-o", "mine")
+    assert done.code == 3
+    assert "D0/3.png" in done.err
+    assert "8 figures" in done.out
+    assert run("index", designs, "-o", "strict", "--strict").code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "missing.png"),
+        ("search", "text.png"),
+        ("search", "blank.png"),
+        ("search", "."),
+        ("search", "--register", "missing"),
+        ("search", "--register", "."),
+        ("search", "--class", "nonsense"),
+        ("search", "--html", "missing/folder/hits.html"),
+        ("search", "--backend", "abacus"),
+        ("index", "missing"),
+        ("index", "empty"),
+        ("index", "blank.png", "-o", "x"),
+        ("index", "broken", "-o", "x"),
+        ("index", "designs", "-o", "text.png"),
+        ("index", "designs", "--source", "gazette"),
+        ("index", "designs", "--bundle", "empty", "-o", "x"),
+        ("eval", "missing"),
+        ("register", "verify", "missing"),
+        ("bench", "missing.png"),
+        ("export",),
+        ("train", "--data", "missing"),
+        ("train", "--data", "designs", "--set", "temprature=0.1"),
+        ("train", "--data", "designs", "--config", "missing.toml"),
+        ("data", "synth", "designs"),
+    ],
+)
+def test_a_users_mistake_gets_one_line_and_a_hint(
+    run: Run, designs: Path, arguments: tuple[str, ...]
+) -> None:
+    designs.rename("designs")
+    Path("text.png").write_text("this is no picture")
+    Image.new("L", (200, 200), 255).save("blank.png")
+    Path("empty").mkdir()
+    Path("broken").mkdir()
+    Path("broken/USD0000001-20200101.XML").write_text("<us-patent-grant><oops>")
+    done = run(*arguments)
+    assert done.code == 1, done
+    assert is_one_line_and_a_hint(done.err), done.err
+    assert not Path("x").exists()
+
+
+def test_an_unknown_option_is_a_usage_error(run: Run) -> None:
+    assert run("search", "--nonsense").code == 2
+
+
+def test_help_and_version_are_answered(run: Run) -> None:
+    assert "search" in run("--help").out
+    assert run("--version").out.startswith("edge-ret ")

@@ -1,0 +1,52 @@
+"""What the README shows is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from edge_retrieval.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """Every `edge-ret ...` line of the README's shell blocks."""
+    blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", README, flags=re.S)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [part for part in parts if part.startswith("edge-ret ")]
+
+
+def test_the_readme_shows_commands() -> None:
+    assert len(commands()) >= 5
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_of_the_readme_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line.split("|")[0].split(">")[0])[1:]
+    command = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+    assert not getattr(command, "commands", {}), f"{line}: no such command"
+    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    known |= {"--help", "-h"}
+    for word in words:
+        if word.startswith("-"):
+            assert word.split("=")[0] in known, f"{line}: no option {word}"
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
+
+
+def test_every_file_that_the_readme_links_to_exists() -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing
