@@ -7,30 +7,25 @@ size, in any batch of queries.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_retrieval import graph_file
 from edge_retrieval.arrays import Embeddings, Rows, Scores
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.provenance import sha256_of
 
 GRAPH_FROM = 200_000
-"""Designs figures from which a graph pays.
+"""Figures from which a graph pays.
 
 Exact search of 100,000 x 128 takes about 6 ms on one core and needs no build, no memory of its own
 and no care under a filter; the graph takes 0.2 ms but 40 s to build and 66 MB resident. A person
 does not see 6 ms; from about 200,000 vectors on the exact scan begins to be felt.
 """
 
-GRAPH_SCHEMA = 1
 CHUNK = 65_536  # vectors compared at once: bounds memory, and 65,536 x 128 floats still stream
 QUERIES_AT_ONCE = 64  # with CHUNK: 16 MB of similarities
 RESCORED_AT_ONCE = 8_192  # vectors widened to float64 at once: 8 MB at 128 dimensions
@@ -243,26 +238,7 @@ class HnswIndex:
         Raises:
             RegisterError: The disk is full or the folder cannot be written.
         """
-        try:
-            with _replacing(path) as part:
-                self._graph.save_index(str(part))
-                # hnswlib does not look whether its writes succeeded.
-                if part.stat().st_size != self._graph_bytes():
-                    raise OSError("the disk may be full")
-                side = {
-                    "schema": GRAPH_SCHEMA,
-                    "sha256": sha256_of(part),
-                    "bytes": part.stat().st_size,
-                    "dim": self.dim,
-                    "count": len(self),
-                    "vectors": vectors_fingerprint(self._exact.vectors),
-                    **self.settings,
-                }
-            with _replacing(_side(path)) as part:
-                part.write_text(json.dumps(side, indent=1, sort_keys=True) + "\n", "utf-8")
-        except (OSError, RuntimeError) as error:
-            hint = "check that the folder is writable and the disk has room"
-            raise RegisterError(f"{path}: cannot write the graph: {error}", hint=hint) from error
+        graph_file.write(path, self._graph, self._exact.vectors, self.settings)
 
     @classmethod
     def load(cls, path: Path, vectors: Embeddings) -> HnswIndex:
@@ -275,40 +251,14 @@ class HnswIndex:
             RegisterError: The file is missing, damaged, or of other vectors.
         """
         exact = FlatIndex(vectors)
-        side = _read_side(path)
-        expected = {
-            "dim": exact.dim,
-            "count": len(exact),
-            "bytes": _size(path),
-            "sha256": _digest(path),
-            "vectors": vectors_fingerprint(vectors),
-        }
-        for name, value in expected.items():
-            if side[name] != value:
-                what = "damaged" if name in ("bytes", "sha256") else "of other vectors"
-                raise _bad_graph(path, f"the graph is {what}: {name} is {value}, not {side[name]}")
-        settings = {name: side[name] for name in SETTINGS}
+        settings = graph_file.check(path, vectors)
         graph = _empty_graph(exact.dim)
         try:
             graph.load_index(str(path), max_elements=max(1, len(exact)))
         except RuntimeError as error:
-            raise _bad_graph(path, f"hnswlib cannot read the graph: {error}") from error
+            raise graph_file.bad(path, f"hnswlib cannot read the graph: {error}") from error
         graph.set_ef(settings["ef"])  # hnswlib forgets ef when it saves
         return cls(graph, vectors, settings)
-
-    def _graph_bytes(self) -> int:
-        return int(self._graph.index_file_size())
-
-
-SETTINGS = ("m", "ef_construction", "ef", "seed", "threads")
-
-
-def vectors_fingerprint(vectors: Embeddings) -> str:
-    """Return the hex SHA-256 of the vectors, row after row, little-endian; read in chunks."""
-    digest = hashlib.sha256(json.dumps(vectors.shape).encode())
-    for start in range(0, len(vectors), CHUNK):
-        digest.update(np.ascontiguousarray(vectors[start : start + CHUNK], "<f4").data)
-    return digest.hexdigest()
 
 
 def _empty_graph(dim: int) -> Any:
@@ -348,7 +298,8 @@ def _cosines(
         (vectors[rows[start : start + RESCORED_AT_ONCE]].astype(np.float64) * query).sum(axis=1)
         for start in range(0, len(rows), RESCORED_AT_ONCE)
     ]
-    return np.clip(np.concatenate(pieces), -1.0, 1.0).astype(np.float32)
+    cosines: NDArray[np.float32] = np.clip(np.concatenate(pieces), -1.0, 1.0).astype(np.float32)
+    return cosines
 
 
 def _first(
@@ -361,62 +312,4 @@ def _first(
 def _not_finite(numbers: NDArray[np.int64], vectors: Embeddings) -> RegisterError:
     bad = numbers[~np.isfinite(vectors).all(axis=1)]
     which = f"vector {bad[0]}" if len(bad) else f"a vector among {numbers[0]}..{numbers[-1]}"
-    return RegisterError(f"{which} is not finite", hint="run: edge-ret register verify --repair")
-
-
-def _bad_graph(path: Path, why: str) -> RegisterError:
-    return RegisterError(f"{path}: {why}", hint="run: edge-ret register verify --repair")
-
-
-def _side(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise _bad_graph(path, f"cannot read the graph: {error.strerror}") from error
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise _bad_graph(path, f"cannot read the graph: {error.strerror}") from error
-
-
-def _read_side(path: Path) -> dict[str, Any]:
-    """Read what a graph must agree with; every value present and of the right type."""
-    try:
-        side = json.loads(_side(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise _bad_graph(_side(path), f"cannot be read: {error}") from error
-    types: dict[str, type] = {"schema": int, "sha256": str, "vectors": str}
-    types |= dict.fromkeys(("bytes", "dim", "count", *SETTINGS), int)
-    if not isinstance(side, dict) or any(type(side.get(k)) is not t for k, t in types.items()):
-        raise _bad_graph(_side(path), "does not describe a graph")
-    if side["schema"] != GRAPH_SCHEMA:
-        raise _bad_graph(_side(path), f"schema {side['schema']} is not {GRAPH_SCHEMA}")
-    return side
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a sibling to write to, and put it in the place of `path` at the end, or remove it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    with suppress(OSError, AttributeError):  # Windows cannot open a folder; there it is not needed
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    return RegisterError(f"{which} is not finite", hint="run: edge-ret register verify")
