@@ -1,0 +1,132 @@
+"""Render the tables of benchmarks/README.md and README.md from benchmarks/results/*.json.
+
+    python benchmarks/render.py           # write them
+    python benchmarks/render.py --check   # exit 1 if they are not fresh
+
+A table stands between `<!-- table:NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+
+
+def load(name: str) -> dict[str, Any]:
+    """Read one result file."""
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return result
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Write a Markdown table; the first column is text, the others are figures."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def score(row: dict[str, Any], level: str, relevance: str, measure: str) -> str:
+    """Find one figure among a contestant's scores."""
+    for found in row["scores"]:
+        if found["level"] == level and found["relevance"] == relevance:
+            return f"{found['values'][measure]:.3f}"
+    return ""
+
+
+def baselines() -> str:
+    """The encoders side by side on real drawings."""
+    result = load("baselines")
+    rows = [
+        [
+            row["encoder"],
+            score(row, "design", "inclusive", "mAP"),
+            score(row, "design", "inclusive", "hit_rate@1"),
+            score(row, "subclass", "exclusive", "mAP"),
+            score(row, "class", "exclusive", "mAP"),
+            f"{row['cpu_seconds_per_figure'] * 1e3:.1f} ms",
+        ]
+        for row in result["rows"]
+    ]
+    head = ["encoder", "patent mAP", "patent hit_rate@1", "subclass mAP", "class mAP", "CPU/figure"]
+    gallery = (
+        f"{result['designs']} designs, {result['figures']} figures ({result['source']});"
+        f" {result['convention']}. Subclass and class: exclusive (figures that agree deeper are"
+        " taken out of the ranking). CPU/figure: fit and embed, one run, processor time."
+    )
+    return table(head, rows) + "\n\n" + gallery
+
+
+def cut() -> str:
+    """How well figures are cut out of sheets, and how fast."""
+    result = load("cut")
+    return table(["", "result"], [[key, str(value)] for key, value in result["summary"].items()])
+
+
+def latency() -> str:
+    """One search on the machine at hand, by stage."""
+    result = load("latency")
+    rows = []
+    for m in result["measurements"]:
+        samples = sorted(m["samples"])
+        if m["unit"] != "s" or len(samples) < 2:
+            continue
+        p50, p90, p99 = (percentile(samples, q) for q in (50, 90, 99))
+        rows.append([m["name"], *(f"{v * 1e3:.1f} ms" for v in (p50, p90, p99)), str(len(samples))])
+    settings = result["settings"]
+    peak = next(m for m in result["measurements"] if m["name"] == "memory.peak")["samples"][0]
+    note = (
+        f"{settings['bundle']} {settings['precision']}, {settings['threads']} thread(s),"
+        f" {settings['designs']} designs, {settings['figures']} figures; peak memory"
+        f" {peak / 1e6:.0f} MB; {result['host']['cpu']}, {result['host']['cores']} cores."
+    )
+    return table(["stage", "p50", "p90", "p99", "n"], rows) + "\n\n" + note
+
+
+def percentile(samples: list[float], q: float) -> float:
+    """Interpolate linearly between the sorted samples."""
+    place = (len(samples) - 1) * q / 100
+    low = int(place)
+    high = min(low + 1, len(samples) - 1)
+    return samples[low] + (samples[high] - samples[low]) * (place - low)
+
+
+TABLES: dict[str, Callable[[], str]] = {"baselines": baselines, "cut": cut, "latency": latency}
+
+
+def render(text: str) -> str:
+    """Put every table of a document in its place."""
+
+    def fill(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{TABLES[match[2]]()}\n{match[4]}"
+
+    return re.sub(r"(<!-- table:(\w+) -->)\n(.*?)(<!-- end -->)", fill, text, flags=re.S)
+
+
+def main() -> None:
+    """Write the tables, or say which document is stale."""
+    parser = argparse.ArgumentParser(description="Render tables from benchmark results.")
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if stale")
+    args = parser.parse_args()
+    stale = []
+    for document in DOCUMENTS:
+        before = document.read_text(encoding="utf-8")
+        after = render(before)
+        if after == before:
+            continue
+        stale.append(document.name)
+        if not args.check:
+            document.write_text(after, encoding="utf-8")
+    if args.check and stale:
+        sys.exit(f"stale: {', '.join(stale)}; run: python benchmarks/render.py")
+
+
+if __name__ == "__main__":
+    main()
