@@ -27,6 +27,7 @@ class Sheet:
         role: "front" marks a front page that repeats a figure of another sheet.
         boxes: Where the figures are, if the source knows; None if the sheet is still to be cut.
         captions: What the source says of each figure, in the order of `boxes`; may be empty.
+        single: The image is one figure already, cut out by somebody else: take it whole.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Sheet:
     role: Literal["drawing", "front"] = "drawing"
     boxes: tuple[Box, ...] | None = None
     captions: tuple[str, ...] = ()
+    single: bool = False
 
 
 @dataclass(frozen=True)
