@@ -1,0 +1,79 @@
+"""The whole line, small: made drawings -> train -> export -> index -> search -> eval."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_retrieval import cli
+
+
+def edge_ret(*args: str | Path) -> None:
+    """Call the command line; any exit code but 0 fails the test."""
+    sys.argv = ["edge-ret", *map(str, args)]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        assert not stop.code, args
+
+
+@pytest.fixture(autouse=True)
+def restore_argv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the test runner's own arguments back afterwards."""
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+
+
+def test_the_whole_line_runs_from_made_drawings_to_ranked_designs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, run, bundles, register = (
+        tmp_path / name for name in ("made", "run", "bundles", "register")
+    )
+    edge_ret("data", "synth", made, "--designs", 108, "--seed", 7, "--views", 3, "--size", 160)
+    small = ["steps=6", "size=64", "dim=32", "backbone=lcnet_050", "validation_every=6"]
+    chosen = [part for setting in small for part in ("--set", setting)]
+    edge_ret("train", "--data", made, "-o", run, *chosen)
+    edge_ret("export", run, "--int8", "-o", bundles, "--name", "tiny")
+    capsys.readouterr()
+    edge_ret("index", made, "--bundle", bundles / "tiny-int8", "-o", register, "--json")
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["designs"] == 108
+    assert summary["figures"] == 324
+    assert summary["problems"] == []
+
+    query = sorted((made / "sheets").glob("*.png"))[0]
+    edge_ret("search", query, "-r", register, "--json", "-k", 3)
+    [result] = json.loads(capsys.readouterr().out)["results"]
+    assert query.stem.startswith(result["hits"][0]["design"])
+
+    edge_ret("eval", register, "--json")
+    tables = json.loads(capsys.readouterr().out)
+    patent = next(s for s in tables["figures"] if s["level"] == "design")
+    assert 0.0 < patent["values"]["mAP"] <= 1.0
+    edge_ret("register", "verify", register)
+
+
+@pytest.mark.real
+def test_real_grants_are_indexed_whole_and_each_finds_its_own_design(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register = tmp_path / "grants"
+    edge_ret("index", real_data / "uspto-grants", "-o", register, "--json")
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["designs"], summary["sheets_read"], summary["figures"]) == (3, 17, 23)
+    assert summary["front_pages"] == 3
+
+    right: dict[str, list[bool]] = {}
+    for folder in sorted((real_data / "uspto-grants").iterdir()):
+        number = folder.name.split("-")[0]
+        for sheet in sorted(folder.glob("*.TIF")):
+            if "D00000" in sheet.name:
+                continue  # the front page repeats another sheet
+            edge_ret("search", sheet, "-r", register, "--exclude-self", "--json")
+            [result] = json.loads(capsys.readouterr().out)["results"]
+            right.setdefault(number, []).append(result["hits"][0]["design"] == number)
+    # "any of those sheets", for at least two of the three designs
+    assert sum(all(found) for found in right.values()) >= 2, right
