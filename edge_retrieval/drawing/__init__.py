@@ -1,0 +1,36 @@
+"""Sheet -> figures -> Images: the only decode, crop and resize in the project.
+
+    bytes --decode--> Page --cut--> FigureImage.pixels (the master) --fit--> Images
+
+Training, calibration, the export gate, indexing and search all come this way, so they see equal
+arrays, bit for bit. numpy and Pillow only; PDF needs the extra 'pdf'.
+"""
+
+from __future__ import annotations
+
+from edge_retrieval.drawing.cut import FigureImage, cut_sheet, whole_sheet
+from edge_retrieval.drawing.decode import MAX_PAGES, MAX_PIXELS
+from edge_retrieval.drawing.fit import (
+    FIT_VERSION,
+    MASTER_SIDE,
+    Preprocessing,
+    fit,
+    fit_batch,
+    from_png,
+    to_png,
+)
+
+__all__ = [
+    "FIT_VERSION",
+    "MASTER_SIDE",
+    "MAX_PAGES",
+    "MAX_PIXELS",
+    "FigureImage",
+    "Preprocessing",
+    "cut_sheet",
+    "fit",
+    "fit_batch",
+    "from_png",
+    "to_png",
+    "whole_sheet",
+]

@@ -1,0 +1,198 @@
+"""A sheet -> its figures: captions and page furniture aside, in reading order, upright."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from edge_retrieval.arrays import Pixels
+from edge_retrieval.drawing.caption import Caption, find_captions, turned
+from edge_retrieval.drawing.decode import Page, read_pages
+from edge_retrieval.drawing.fit import MASTER_SIDE, shrink
+from edge_retrieval.drawing.group import all_ink, captioned, group_parts, reading_order
+from edge_retrieval.drawing.ink import Cells, Ints, Mask, Parts, cells_of, parts_of
+from edge_retrieval.errors import DrawingError
+from edge_retrieval.sources.design import Box
+
+
+@dataclass(frozen=True)
+class FigureImage:
+    """One figure cut out of a sheet, upright, trimmed to its ink.
+
+    Attributes:
+        pixels: `(h, w)` uint8, 0 ink, 255 paper; long side at most `MASTER_SIDE`: the master from
+            which every size is fitted.
+        box: Where it is on the sheet, in full-resolution pixels before turning.
+        turned: Degrees counter-clockwise that were applied: 0, 90, 180 or 270.
+    """
+
+    pixels: Pixels
+    box: Box
+    turned: int = 0
+
+
+def cut_sheet(data: bytes, *, where: str, boxes: Sequence[Box] | None = None) -> list[FigureImage]:
+    """Cut a sheet into its figures.
+
+    Captions ("FIG. 3"), header lines, page borders and specks are left out; if the captions stand
+    sideways, the figures are turned so that they can be read. Figures come in reading order.
+
+    Args:
+        data: Bytes of PNG, TIFF, JPEG, WebP, BMP or PDF; all pages of a TIFF or PDF.
+        where: Where a person finds it, for messages.
+        boxes: Where the figures are, if that is known: these are trimmed to ink, in this order.
+            Only for a file of one page.
+
+    Raises:
+        DrawingError: Not an image, truncated, too large, no ink, or a box without ink.
+        MissingExtraError: A PDF without the extra 'pdf'.
+    """
+    figures: list[FigureImage] = []
+    pages = 0
+    for page in read_pages(data, where=where):
+        pages += 1
+        if boxes is not None and pages > 1:
+            raise DrawingError(
+                f"{where}: boxes are given, but there are several pages",
+                hint="give each page as a file of its own, or leave the boxes out",
+            )
+        figures += _cut_page(page, where, boxes)
+    if not figures:
+        raise _empty(where)
+    return figures
+
+
+def whole_sheet(data: bytes, *, where: str) -> FigureImage:
+    """Return a page as one figure, trimmed to ink: a query that already is one figure.
+
+    Of several pages the first that has ink is taken.
+
+    Raises:
+        DrawingError: As `cut_sheet`.
+    """
+    for page in read_pages(data, where=where):
+        cells = cells_of(page)
+        parts = parts_of(cells.ink)
+        groups = all_ink(cells, parts)
+        figure = _extract(page, cells, np.isin(parts.labels, groups), 0, None)
+        if figure is not None:
+            return figure
+    raise _empty(where)
+
+
+def _empty(where: str) -> DrawingError:
+    return DrawingError(
+        f"{where}: the page is empty, no ink found", hint="open the file and look at it"
+    )
+
+
+def _cut_page(page: Page, where: str, boxes: Sequence[Box] | None) -> list[FigureImage]:
+    cells = cells_of(page)
+    parts = parts_of(cells.ink)
+    captions = find_captions(page, cells, parts)
+    turn = _turn_of(captions)
+    if boxes is not None:
+        return _cut_boxes(page, cells, parts, captions, boxes, where)
+    figures = []
+    for group in group_parts(cells, parts, captions):
+        figure = _extract(page, cells, np.isin(parts.labels, group), turn, None)
+        if figure is not None:
+            figures.append(figure)
+    order = reading_order([figure.box for figure in figures], turn)
+    return [figures[i] for i in order]
+
+
+def _cut_boxes(
+    page: Page,
+    cells: Cells,
+    parts: Parts,
+    captions: Sequence[Caption],
+    boxes: Sequence[Box],
+    where: str,
+) -> list[FigureImage]:
+    turn = _turn_of(captions)
+    no_caption = parts.labels >= 0
+    no_caption[no_caption] = ~captioned(parts, captions)[parts.labels[no_caption]]
+    figures = []
+    for box in boxes:
+        limit = np.clip(np.rint(np.array(box) / page.scale), 0, [*page.image.size] * 2)
+        limit = limit.astype(np.int64)
+        x0, y0 = limit[:2] // cells.step
+        x1, y1 = -(-limit[2:] // cells.step)
+        keep = np.zeros_like(no_caption)
+        keep[y0:y1, x0:x1] = no_caption[y0:y1, x0:x1]
+        figure = _extract(page, cells, keep, turn, limit)
+        if figure is None:
+            raise DrawingError(
+                f"{where}: no ink in the box {' '.join(map(str, box))}",
+                hint="boxes are x0 y0 x1 y1 in pixels of the sheet, top left first",
+            )
+        figures.append(figure)
+    return figures
+
+
+def _turn_of(captions: Sequence[Caption]) -> int:
+    """Return the turn that most captions ask for, weighed by how sure they are."""
+    votes = {0: 1e-9}
+    for caption in captions:
+        votes[caption.turn] = votes.get(caption.turn, 0.0) + caption.likeness
+    return max(votes, key=lambda turn: votes[turn])
+
+
+def _extract(
+    page: Page, cells: Cells, keep: Mask, turn: int, limit: Ints | None
+) -> FigureImage | None:
+    """Cut the kept cells out of the page; other ink within their box becomes paper.
+
+    Args:
+        keep: `(h, w)`: the cells of this figure.
+        limit: (4,) a box in pixels of `page.image` that is not to be left.
+    """
+    if not keep.any():
+        return None
+    step = cells.step
+    columns, rows = np.flatnonzero(keep.any(0)), np.flatnonzero(keep.any(1))
+    x0, x1, y0, y1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
+    frame = np.array([x0, y0, x1, y1]) * step
+    low = np.maximum(frame[:2], 0 if limit is None else limit[:2])
+    high = np.minimum(frame[2:], page.image.size if limit is None else limit[2:])
+    crop = page.image.crop((*low.tolist(), *high.tolist()))
+    foreign = (cells.ink & ~keep)[y0:y1, x0:x1]
+    if foreign.any():
+        cover = Image.fromarray(foreign).resize(
+            ((x1 - x0) * step, (y1 - y0) * step), Image.Resampling.NEAREST
+        )
+        offset = low - frame[:2]
+        crop.paste(255, (int(-offset[0]), int(-offset[1])), cover)
+    trim = _ink_box(crop, page.bilevel)
+    if trim is None:
+        return None
+    crop = turned(crop.crop(trim), turn)
+    box = [low[0] + trim[0], low[1] + trim[1], low[0] + trim[2], low[1] + trim[3]]
+    return FigureImage(pixels=_master(crop, page.bilevel), box=_on_sheet(box, page), turned=turn)
+
+
+def _ink_box(crop: Image.Image, bilevel: bool) -> tuple[int, int, int, int] | None:
+    """Return the box of what is visibly dark, in pixels of the crop."""
+    faint = 128 if bilevel else 216
+    return crop.point([255 if v < faint else 0 for v in range(256)]).getbbox()
+
+
+def _on_sheet(box: Sequence[float], page: Page) -> Box:
+    width, height = page.size
+    x0, y0, x1, y1 = (round(float(v) * page.scale) for v in box)
+    return Box(x0, y0, max(min(x1, width), x0 + 1), max(min(y1, height), y0 + 1))
+
+
+def _master(crop: Image.Image, bilevel: bool) -> Pixels:
+    long = max(crop.size)
+    if long <= MASTER_SIDE:
+        return np.array(crop)
+    size = (
+        max(1, round(crop.width * MASTER_SIDE / long)),
+        max(1, round(crop.height * MASTER_SIDE / long)),
+    )
+    return shrink(crop, size, bilevel=bilevel)

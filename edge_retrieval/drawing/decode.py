@@ -1,0 +1,248 @@
+"""Bytes of a drawing -> pages of dark ink on white paper, in memory.
+
+Whatever a file is (1-bit fax, palette, alpha, 16-bit, a grey scan, white ink on black) a `Page` is
+one kind of thing, so the code that cuts and fits knows one kind only.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from edge_retrieval.arrays import Pixels
+from edge_retrieval.errors import DrawingError, MissingExtraError
+
+MAX_PIXELS = 120_000_000
+"""A page with more pixels is refused before it is unpacked: an A0 sheet at 300 dpi has 139 million,
+a patent page 8.4 million."""
+
+MAX_PAGES = 500
+"""A file with more pages is refused."""
+
+DRAFT_SIDE = 1700
+"""A JPEG is unpacked at 1/2, 1/4 or 1/8 as long as both sides keep this many pixels: a master of
+512 px then still comes from more than twice its size."""
+
+PDF_DPI = 300
+FORMATS = "PNG, TIFF, JPEG, WebP, BMP, GIF or PDF"
+INK_LEVEL = 128  # a pixel of a normalised page that is darker is ink beyond doubt
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: grey, paper white (255), ink dark.
+
+    Attributes:
+        image: Mode "L"; what was unpacked, perhaps at a reduced scale.
+        bilevel: Whether every pixel is 0 or 255.
+        scale: Pixels of the sheet for one pixel of `image`; 1.0 unless a JPEG was drafted.
+        size: (width, height) of the sheet in full-resolution pixels.
+    """
+
+    image: Image.Image
+    bilevel: bool
+    scale: float
+    size: tuple[int, int]
+
+
+def read_pages(data: bytes, *, where: str) -> Iterator[Page]:
+    """Yield the pages of a drawing, in order.
+
+    Args:
+        data: Bytes of an image file or of a PDF (rendered at 300 dpi).
+        where: Where a person finds it, for messages.
+
+    Raises:
+        DrawingError: No bytes, not an image, truncated, or larger than `MAX_PIXELS`.
+        MissingExtraError: A PDF without the extra 'pdf'.
+    """
+    if not data:
+        raise DrawingError(f"{where}: the file is empty (0 bytes)", hint="fetch the file again")
+    if b"%PDF-" in data[:1024]:
+        yield from _pdf_pages(data, where)
+        return
+    for frame in _frames(data, where):
+        yield frame
+
+
+def _frames(data: bytes, where: str) -> Iterator[Page]:
+    image = _open(data, where)
+    count = 1
+    if image.format in ("TIFF", "WEBP", "GIF", "PNG"):
+        try:
+            count = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+        except Exception as error:
+            raise _unreadable(where, error) from error
+    if count > MAX_PAGES:
+        raise DrawingError(
+            f"{where}: {count} pages, more than {MAX_PAGES}", hint="split the file into parts"
+        )
+    for number in range(count):
+        place = where if count == 1 else f"{where} (page {number + 1})"
+        yield _unpack(image, number, place)
+
+
+def _open(data: bytes, where: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images at its own limit; ours is checked here.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise DrawingError(f"{where}: {error}".split(", could")[0], hint=_too_large()) from error
+    except Image.UnidentifiedImageError as error:
+        raise DrawingError(
+            f"{where}: not an image that can be read", hint=f"use {FORMATS}"
+        ) from error
+    except Exception as error:  # a damaged header makes Pillow raise almost anything
+        raise _unreadable(where, error) from error
+    return image
+
+
+def _unpack(image: Image.Image, number: int, where: str) -> Page:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if number:
+                image.seek(number)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DrawingError(f"{where}: {width} x {height} pixels", hint=_too_large())
+            if image.format == "JPEG":
+                image.draft("L", (DRAFT_SIDE, DRAFT_SIDE))
+            image.load()
+            scale = width / image.width
+            upright = ImageOps.exif_transpose(image)
+            grey = _grey(upright)
+    except DrawingError:
+        raise
+    except Exception as error:
+        raise _unreadable(where, error) from error
+    size = (width, height) if upright.size == image.size else (height, width)
+    return _normalised(grey, scale, size)
+
+
+def _too_large() -> str:
+    return f"at most {MAX_PIXELS // 1_000_000} million pixels: save it at a lower resolution"
+
+
+def _unreadable(where: str, error: Exception) -> DrawingError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DrawingError(
+        f"{where}: cannot be unpacked, truncated or damaged ({reason[:120]})",
+        hint="fetch the file again, or open it in an image viewer and save it anew",
+    )
+
+
+def _pdf_pages(data: bytes, where: str) -> Iterator[Page]:
+    try:
+        import pypdfium2
+    except ModuleNotFoundError as error:
+        if error.name != "pypdfium2":
+            raise
+        raise MissingExtraError.of("reading PDF", "pdf") from error
+    try:
+        document = pypdfium2.PdfDocument(data)
+        count = len(document)
+    except Exception as error:
+        raise _unreadable(where, error) from error
+    try:
+        if count > MAX_PAGES:
+            raise DrawingError(
+                f"{where}: {count} pages, more than {MAX_PAGES}", hint="split the file into parts"
+            )
+        for number in range(count):
+            try:
+                page = document[number]
+                width, height = page.get_size()  # points, 1/72 inch
+                room = (MAX_PIXELS / 3 / max(width * height, 1.0)) ** 0.5
+                bitmap = page.render(scale=min(PDF_DPI / 72, room), grayscale=True)
+                grey = bitmap.to_pil().convert("L")
+            except Exception as error:
+                raise _unreadable(f"{where} (page {number + 1})", error) from error
+            yield _normalised(grey, 1.0, grey.size)
+    finally:
+        document.close()
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Return any mode as "L", transparent parts as paper."""
+    if image.mode in ("1", "L"):
+        return image.convert("L") if "transparency" not in image.info else _over_paper(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_to_grey(image)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _over_paper(image)
+    if image.mode == "P":
+        return image.convert("RGB").convert("L")
+    return image.convert("L")
+
+
+def _over_paper(image: Image.Image) -> Image.Image:
+    """Lay an image with alpha over white, or over black if all that shows is nearly white."""
+    layer = image.convert("RGBA")
+    alpha = layer.getchannel("A")
+    grey = layer.convert("RGB").convert("L")
+    seen = np.asarray(grey)[np.asarray(alpha) > 127]
+    paper = (
+        0 if seen.size and seen.min() > 200 and seen.size < 0.9 * grey.width * grey.height else 255
+    )
+    return Image.composite(grey, Image.new("L", grey.size, paper), alpha)
+
+
+def _deep_to_grey(image: Image.Image) -> Image.Image:
+    """Return 16-bit, 32-bit and float greys as 8-bit, scaled by what the mode can hold."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+    top = float(values.max(initial=0.0))
+    steps = (1.0, 255.0, 65535.0, 4294967295.0)
+    full = 65535.0 if image.mode.startswith("I;16") else next((s for s in steps if top <= s), top)
+    scaled: Pixels = np.clip(values * (255.0 / full), 0, 255).astype(np.uint8)
+    return Image.fromarray(scaled)
+
+
+def _normalised(grey: Image.Image, scale: float, size: tuple[int, int]) -> Page:
+    """Make paper white and ink dark: invert white on black, lift a grey scan's paper to 255."""
+    counts = np.asarray(grey.histogram(), dtype=np.int64)  # (256,)
+    bilevel = int(counts[0] + counts[255]) == grey.width * grey.height
+    if _is_dark(grey, counts):
+        grey = ImageOps.invert(grey)
+        counts = counts[::-1]
+    if not bilevel:
+        black, white = _levels(counts)
+        if (black, white) != (0, 255):
+            span = max(white - black, 1)
+            table = [min(255, max(0, round((v - black) * 255 / span))) for v in range(256)]
+            grey = grey.point(table)
+    return Page(image=grey, bilevel=bilevel, scale=scale, size=size)
+
+
+def _is_dark(grey: Image.Image, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> bool:
+    """Whether this is light ink on dark paper: most of the page and nearly all its border."""
+    if counts[:INK_LEVEL].sum() <= 0.5 * counts.sum():
+        return False
+    pixels = np.asarray(grey)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return bool((border < INK_LEVEL).mean() > 0.8)
+
+
+def _levels(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[int, int]:
+    """Return the grey values that become 0 and 255.
+
+    Paper is the most frequent light value, and its noise on the dark side is taken to be as wide as
+    on the light side. Ink is stretched to black only if it is faint, so half-tones are kept.
+    """
+    total = int(counts.sum())
+    smooth = np.convolve(counts, np.ones(5), mode="same")
+    paper = INK_LEVEL + int(smooth[INK_LEVEL:].argmax())
+    below = np.cumsum(counts)
+    if counts[max(paper - 8, 0) :].sum() < 0.2 * total:  # a photograph without paper
+        paper = int(np.searchsorted(below, 0.99 * total))
+    noise = int(np.searchsorted(below, 0.995 * total)) - paper
+    white = max(paper - max(2, min(2 * noise, 40)), 1)
+    black = int(np.searchsorted(below, 0.0005 * total))
+    return (min(black, 110) if black < white - 24 else 0), white

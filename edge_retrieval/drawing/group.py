@@ -1,0 +1,190 @@
+"""Connected parts of a page -> figures: which parts belong together, and which are no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_retrieval.drawing.caption import Caption
+from edge_retrieval.drawing.ink import (
+    Cells,
+    Ints,
+    Mask,
+    Parts,
+    gaps_between,
+    grown,
+    hull_of,
+    parts_of,
+)
+from edge_retrieval.sources.design import Box
+
+GAP = 0.016
+"""Ink closer than this share of the page is one figure: 5 mm on a sheet of paper."""
+
+SPECK = 0.008
+"""A lone group of ink shorter than this share of the page is scan noise."""
+
+
+def group_parts(cells: Cells, parts: Parts, captions: Sequence[Caption]) -> list[Ints]:
+    """Return, for each figure, the numbers of its parts; in no order.
+
+    Args:
+        cells: The reduced page.
+        parts: Its connected parts.
+        captions: They are left out, and their number is the number of figures, if it can be.
+    """
+    drawn = ~captioned(parts, captions) & ~_furniture(cells, parts)
+    page = scale_of(cells, captions)
+    reach = max(1, round(GAP * page / 2))
+    groups = [group for group in _near(cells, parts, drawn, reach)]
+    groups = _without_noise(cells, parts, groups, page)
+    if len(captions) == 1 and groups:
+        return [np.concatenate(groups)]
+    if len(captions) > 1:
+        while len(groups) < len(captions) and reach > 1:
+            reach = max(1, reach // 2)
+            groups = _without_noise(cells, parts, _near(cells, parts, drawn, reach), page)
+        if len(groups) > len(captions):
+            return _one_a_caption(parts, groups, captions)
+        return groups
+    return _with_loose_parts(parts, groups, page)
+
+
+def scale_of(cells: Cells, captions: Sequence[Caption]) -> float:
+    """Return the long side of the page in cells, also of one that was cropped.
+
+    Captions tell: their letters are about 5 mm high, a 50th of the page.
+    """
+    long = max(cells.ink.shape)
+    if not captions:
+        return long
+    heights = [min(c.box[2] - c.box[0], c.box[3] - c.box[1]) for c in captions]
+    return float(min(max(long, 45 * np.median(heights)), 4 * long))
+
+
+def captioned(parts: Parts, captions: Sequence[Caption]) -> Mask:
+    """Return `(N,)`: whether a part belongs to a caption."""
+    centre = (parts.boxes[:, :2] + parts.boxes[:, 2:]) / 2
+    found: Mask = np.zeros(len(parts), dtype=bool)
+    for caption in captions:
+        low, high = caption.box[:2], caption.box[2:]
+        found |= ((centre >= low) & (centre <= high)).all(1)
+    return found
+
+
+def _furniture(cells: Cells, parts: Parts) -> Mask:
+    """Return `(N,)`: whether a part is a page border or stands in the header line."""
+    return np.zeros(len(parts), dtype=bool)
+
+
+def _near(cells: Cells, parts: Parts, drawn: Mask, reach: int) -> list[Ints]:
+    """Join parts whose ink is at most 2 * reach cells apart."""
+    mask = parts.labels >= 0
+    mask[mask] = drawn[parts.labels[mask]]
+    areas = parts_of(grown(mask, reach)).labels
+    rows, columns = np.nonzero(mask)
+    owner = np.full(len(parts), -1, dtype=np.int64)
+    owner[parts.labels[rows, columns]] = areas[rows, columns]
+    return [np.flatnonzero(owner == area) for area in range(int(owner.max(initial=-1)) + 1)]
+
+
+def _without_noise(cells: Cells, parts: Parts, groups: list[Ints], page: float) -> list[Ints]:
+    """Leave out specks, and words: small things far from a figure."""
+    if len(groups) < 2:
+        return groups
+    hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
+    long = (hulls[:, 2:] - hulls[:, :2]).max(1)
+    short = (hulls[:, 2:] - hulls[:, :2]).min(1)
+    least = max(SPECK * page, 2.0)
+    word = (short < 0.035 * page) & (long < 0.12 * page) & (long < long.max() / 6)
+    keep = (long > least) & ~word
+    return [group for group, kept in zip(groups, keep, strict=True) if kept] or groups
+
+
+def _one_a_caption(parts: Parts, groups: list[Ints], captions: Sequence[Caption]) -> list[Ints]:
+    """Join groups so that each caption has one: the nearest large one, and what is near that."""
+    hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
+    long = (hulls[:, 2:] - hulls[:, :2]).max(1)
+    gaps = gaps_between(np.stack([c.box for c in captions]), hulls).astype(float)
+    gaps[:, long < 0.2 * long.max()] += gaps.max() + 1  # a loose part only if nothing else is left
+    seeds: dict[int, int] = {}
+    for flat in np.argsort(gaps, axis=None, kind="stable"):
+        caption, group = divmod(int(flat), len(groups))
+        if caption not in seeds and group not in seeds.values():
+            seeds[caption] = group
+    member = {group: seed for seed, group in enumerate(seeds.values())}
+    between = gaps_between(hulls, hulls).astype(float)
+    while len(member) < len(groups):
+        inside = list(member)
+        outside = [g for g in range(len(groups)) if g not in member]
+        table = between[np.ix_(outside, inside)]
+        row, column = divmod(int(table.argmin()), len(inside))
+        member[outside[row]] = member[inside[column]]
+    return [
+        np.concatenate([groups[g] for g in range(len(groups)) if member[g] == seed])
+        for seed in range(len(seeds))
+    ]
+
+
+def _with_loose_parts(parts: Parts, groups: list[Ints], page: float) -> list[Ints]:
+    """Join groups whose boxes overlap, and loose parts to the figure that they are near."""
+    groups = list(groups)
+    while len(groups) > 1:
+        hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
+        sides = hulls[:, 2:] - hulls[:, :2]
+        common = np.minimum(hulls[:, None, 2:], hulls[None, :, 2:]) - np.maximum(
+            hulls[:, None, :2], hulls[None, :, :2]
+        )
+        area = sides.prod(1)
+        share = np.clip(common, 0, None).prod(-1) / np.minimum(area[:, None], area[None])
+        gaps = gaps_between(hulls, hulls)
+        loose = sides.max(1)[:, None] < 0.25 * sides.max(1)[None]
+        joined = (share > 0.25) | (loose & (gaps < 2.5 * GAP * page))
+        np.fill_diagonal(joined, False)
+        if not joined.any():
+            break
+        cost = np.where(joined, gaps - share, np.inf)
+        a, b = divmod(int(cost.argmin()), len(groups))
+        a, b = min(a, b), max(a, b)
+        groups[a] = np.concatenate([groups[a], groups[b]])
+        del groups[b]
+    return groups
+
+
+def all_ink(cells: Cells, parts: Parts) -> Ints:
+    """Return the numbers of all parts but lone specks."""
+    if not len(parts):
+        return np.zeros(0, dtype=np.int64)
+    page = float(max(cells.ink.shape))
+    everything: Mask = np.ones(len(parts), dtype=bool)
+    groups = _near(cells, parts, everything, max(1, round(GAP * page / 2)))
+    hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
+    long = (hulls[:, 2:] - hulls[:, :2]).max(1)
+    kept = [g for g, size in zip(groups, long, strict=True) if size > max(SPECK * page, 2.0)]
+    return np.concatenate(kept or groups)
+
+
+def reading_order(boxes: Sequence[Box], turn: int) -> list[int]:
+    """Return the order in which figures are read: rows from the top, each from the left.
+
+    Args:
+        boxes: On the sheet.
+        turn: Degrees counter-clockwise by which the sheet is turned to be read.
+    """
+    left = []
+    for number, (x0, y0, x1, y1) in enumerate(boxes):
+        seen = {0: (x0, y0, x1, y1), 90: (y0, -x1, y1, -x0), 180: (-x1, -y1, -x0, -y0)}
+        left.append((*seen.get(turn, (-y1, x0, -y0, x1)), number))
+    left.sort(key=lambda box: box[1] + box[3])
+    order: list[int] = []
+    while left:
+        top = left[0]
+        row = [
+            b
+            for b in left
+            if min(b[3], top[3]) - max(b[1], top[1]) > 0.5 * min(b[3] - b[1], top[3] - top[1])
+        ]
+        order += [b[4] for b in sorted(row, key=lambda box: box[0])]
+        left = [b for b in left if b not in row]
+    return order

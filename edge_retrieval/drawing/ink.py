@@ -1,0 +1,139 @@
+"""Ink on a reduced page: cells, connected parts, distances. Nothing here knows what a figure is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_retrieval.drawing.decode import Page
+
+CELLS = 400
+"""A page is reduced to about this many cells on its long side: a 300-dpi page by 8."""
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A page reduced by a whole number.
+
+    Attributes:
+        step: Pixels of `Page.image` on each side of a cell.
+        ink: `(h, w)` bool: the cell holds ink.
+        weight: `(h, w)` float32: how much, in pixels of `Page.image`.
+    """
+
+    step: int
+    ink: Mask
+    weight: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Connected parts of a mask, numbered 0 to N - 1.
+
+    Attributes:
+        labels: `(h, w)` int32; -1 where the mask is empty.
+        boxes: `(N, 4)` int64: x0, y0, x1, y1; right and bottom exclusive.
+    """
+
+    labels: NDArray[np.int32]
+    boxes: Ints
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def cells_of(page: Page) -> Cells:
+    """Reduce a page and say where its ink is."""
+    step = max(1, round(max(page.image.size) / CELLS))
+    small = page.image.reduce(step) if step > 1 else page.image
+    dark = 255 - np.asarray(small)
+    # A 1-bit page has no noise in its grey values: a single pixel in a cell is ink.
+    least = max(1, int(0.75 * 255 / step**2)) if page.bilevel else max(6, 48 // step)
+    weight = dark.astype(np.float32) * np.float32(step * step / 255)
+    return Cells(step=step, ink=dark >= least, weight=weight)
+
+
+def parts_of(mask: Mask) -> Parts:
+    """Label the 8-connected parts of a mask, in the order of their first cell by rows.
+
+    Runs of cells are joined instead of cells: a page has some thousand runs, and each step below is
+    one numpy call over all of them.
+    """
+    height, width = mask.shape
+    wide = width + 2  # a column of paper on either side: no run touches the next row's
+    padded = np.zeros((height, wide), dtype=np.int8)
+    padded[:, 1:-1] = mask
+    edges = np.flatnonzero(np.diff(padded.ravel(), prepend=np.int8(0)))
+    starts, ends = edges[0::2], edges[1::2]  # (R,) ends exclusive
+    labels = _join(starts, ends, wide)
+    rows, lefts = np.divmod(starts, wide)
+    count = int(labels.max(initial=-1)) + 1
+    boxes = np.empty((count, 4), dtype=np.int64)
+    boxes[:, :2], boxes[:, 2:] = max(height, wide) + 1, -1
+    np.minimum.at(boxes[:, 0], labels, lefts - 1)
+    np.minimum.at(boxes[:, 1], labels, rows)
+    np.maximum.at(boxes[:, 2], labels, lefts - 1 + ends - starts)
+    np.maximum.at(boxes[:, 3], labels, rows + 1)
+    drawn = np.full(mask.shape, -1, dtype=np.int32)
+    drawn[mask] = np.repeat(labels, ends - starts)
+    return Parts(labels=drawn, boxes=boxes)
+
+
+def _join(starts: Ints, ends: Ints, wide: int) -> Ints:
+    """Number runs so that those that touch, also at a corner, share a number."""
+    first = np.searchsorted(ends, starts + wide, side="left")
+    last = np.searchsorted(starts, ends + wide, side="right")
+    touching = np.maximum(last - first, 0)
+    above = np.repeat(np.arange(len(starts)), touching)
+    offset = np.arange(len(above)) - np.repeat(np.cumsum(touching) - touching, touching)
+    below = np.repeat(first, touching) + offset
+    root = np.arange(len(starts))
+    while True:
+        low = np.minimum(root[above], root[below])
+        joined = root.copy()
+        np.minimum.at(joined, root[above], low)
+        np.minimum.at(joined, root[below], low)
+        while not np.array_equal(joined, joined[joined]):
+            joined = joined[joined]
+        if np.array_equal(joined, root):
+            break
+        root = joined
+    numbers: Ints = np.unique(root, return_inverse=True)[1].astype(np.int64)
+    return numbers
+
+
+def grown(mask: Mask, reach: int) -> Mask:
+    """Grow a mask by `reach` cells to the left, right, top and bottom (a square)."""
+    out = mask
+    for axis in (0, 1):
+        done = 0
+        while done < reach:
+            by = min(reach - done, done + 1)  # doubling: each pass grows what has grown
+            shifted = out.copy()
+            ahead = [slice(None)] * 2
+            behind = [slice(None)] * 2
+            ahead[axis], behind[axis] = slice(by, None), slice(None, -by)
+            shifted[tuple(ahead)] |= out[tuple(behind)]
+            shifted[tuple(behind)] |= out[tuple(ahead)]
+            out = shifted
+            done += by
+    return out
+
+
+def gaps_between(boxes: Ints, others: Ints) -> Ints:
+    """Return `(N, M)` gaps between boxes: the larger of the two axes'; 0 where they meet."""
+    apart = np.maximum(
+        boxes[:, None, :2] - others[None, :, 2:], others[None, :, :2] - boxes[:, None, 2:]
+    )
+    gaps: Ints = np.maximum(apart.max(-1), 0)
+    return gaps
+
+
+def hull_of(boxes: Ints) -> Ints:
+    """Return the (4,) box around boxes."""
+    return np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
