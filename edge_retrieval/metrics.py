@@ -345,8 +345,8 @@ def _precision_sum(relevant: Relevant) -> NDArray[np.float64]:
     query, rank = np.nonzero(relevant)  # few: cheaper than cumulative sums over all ranks
     count = relevant.sum(axis=1)  # (Q,)
     nth = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count) + 1
-    total: NDArray[np.float64] = np.bincount(query, nth / (rank + 1), minlength=len(relevant))
-    return total
+    total = np.bincount(query, nth / (rank + 1), minlength=len(relevant))
+    return total.astype(np.float64)
 
 
 def _gain(depth: Depth) -> NDArray[np.float64]:
