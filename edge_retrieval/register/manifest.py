@@ -1,0 +1,68 @@
+"""`register.json`: what makes a folder a register. Written once, last of all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.errors import RegisterError
+from edge_retrieval.provenance import now, versions
+
+SCHEMA = 1
+MANIFEST = "register.json"
+_AGAIN = "copy the register again, or index the designs anew"
+
+
+class Manifest(NamedTuple):
+    """What register.json says."""
+
+    levels: tuple[str, ...]
+    fingerprint: str
+
+
+def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
+    """Write register.json, down to the disk."""
+    manifest = {
+        "schema": SCHEMA,
+        "levels": list(levels),
+        "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint, "dim": bundle.dim},
+        "created": now(),
+        "versions": versions(),
+    }
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=2, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read register.json, doubting it; `RegisterError` if the folder is no register."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        reason = f"no {MANIFEST} in it" if folder.is_dir() else "no such folder"
+        raise RegisterError(
+            f"{folder}: not a register: {reason}",
+            hint=f"make one: edge-ret index DESIGNS -o {folder}",
+        ) from error
+    except OSError as error:
+        raise RegisterError(
+            f"{path}: cannot be read: {error.strerror}", hint="check the permissions of the folder"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise RegisterError(f"{path}: not JSON: {error}", hint=_AGAIN) from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise RegisterError(
+            f"{path}: schema {schema} is newer than this version can read ({SCHEMA})",
+            hint="pip install --upgrade edge-retrieval",
+        )
+    match manifest:
+        case {"schema": 1, "levels": [str(), *_] as levels, "bundle": {"fingerprint": str(mark)}}:
+            return Manifest(tuple(str(level) for level in levels), mark)
+    raise RegisterError(f"{path}: not the manifest of a register", hint=_AGAIN)

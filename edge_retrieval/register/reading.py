@@ -1,0 +1,137 @@
+"""What the database tells; every record is held against its checksum before it is believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from edge_retrieval.errors import RegisterError
+from edge_retrieval.register.database import DAMAGED, Database, digest_of
+from edge_retrieval.register.records import DesignRecord, FigureRecord
+from edge_retrieval.sources.design import Box
+from edge_retrieval.taxonomy import LabelPath
+
+
+def read_committed_rows(database: Database) -> int:
+    """Return how many rows of vectors count."""
+    return database.count("SELECT coalesce(max(first + rows), 0) FROM batches")
+
+
+def read_label_tree(database: Database) -> dict[int, LabelPath]:
+    """Return the label path of every node; node 0 is the root, and "class unknown"."""
+    paths: dict[int, LabelPath] = {0: ()}
+    for node, parent, name in database.all("SELECT id, parent, name FROM nodes ORDER BY id"):
+        if parent not in paths:  # a child is always younger than its parent
+            raise _damaged(database, f"class {name!r}")
+        paths[node] = (*paths[parent], name)
+    return paths
+
+
+def read_design(database: Database, number: str) -> tuple[int, DesignRecord] | None:
+    """Return the id and the record of a design; None if there is none of that number."""
+    sql = "SELECT id, node, facts, digest FROM designs WHERE number = ?"
+    found = database.one(sql, number)
+    if found is None:
+        return None
+    design, node, text, digest = found
+    labels = _labels_of(database, node)
+    if digest != digest_of(number, labels, text):
+        raise _damaged(database, f"design {number}")
+    facts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in json.loads(text).items()
+    }
+    count = count_figures(database, design)
+    return design, DesignRecord(number=number, labels=labels, figures_count=count, **facts)
+
+
+def count_figures(database: Database, design: int) -> int:
+    """Return how many figures a design has."""
+    return database.count("SELECT count(*) FROM figures WHERE design = ?", design)
+
+
+def has_sheet(database: Database, design: int, sha256: str) -> bool:
+    """Tell whether a design holds a sheet with these bytes."""
+    sql = "SELECT 1 FROM sheets WHERE sha256 = ? AND design = ?"
+    return database.one(sql, sha256, design) is not None
+
+
+def read_figures(database: Database, rows: Sequence[int]) -> list[FigureRecord]:
+    """Return the records of figures, in the order of `rows`."""
+    found = database.all(
+        "SELECT f.row, f.design, f.sheet, f.figure, f.x0, f.y0, f.x1, f.y1, f.turned, f.caption,"
+        " f.digest, d.number, d.facts, s.name, s.sha256, s.digest"
+        " FROM json_each(?) j JOIN figures f ON f.row = j.value"
+        " JOIN designs d ON d.id = f.design JOIN sheets s ON s.id = f.sheet ORDER BY j.id",
+        json.dumps([int(row) for row in rows]),
+    )
+    if len(found) != len(rows):
+        raise _damaged(database, "figures are missing")
+    return [_figure(database, record) for record in found]
+
+
+def _figure(database: Database, record: Sequence[Any]) -> FigureRecord:
+    row, design, _, figure, *box, turned, caption = record[:10]
+    digest, number, facts, sheet, sha256, seal = record[10:]
+    if digest != digest_of(*record[:10]) or seal != digest_of(design, sheet, sha256):
+        raise _damaged(database, f"figure {row}")
+    return FigureRecord(
+        row=row,
+        design=number,
+        figure=figure,
+        sheet=sheet,
+        sheet_sha256=sha256,
+        box=Box(*box),
+        turned=turned,
+        description=caption or _told(facts, figure, count_figures(database, design)),
+    )
+
+
+def _told(facts: str, figure: int, count: int) -> str:
+    """Return what the text says of FIG. n, if it speaks of as many figures as there are."""
+    descriptions = json.loads(facts)["descriptions"]
+    return str(descriptions[figure - 1]) if len(descriptions) == count else ""
+
+
+def read_picture(database: Database, row: int) -> bytes:
+    """Return the PNG of a figure."""
+    found = database.one("SELECT png, digest FROM pictures WHERE row = ?", row)
+    if found is None or found[1] != digest_of(found[0]):
+        raise _damaged(database, f"picture {row}")
+    return bytes(found[0])
+
+
+def damages(database: Database) -> Iterator[str]:
+    """Yield what is wrong, a line each: the file's structure, then record by record."""
+    for (line,) in database.all("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"{database.path}: {line}"
+    numbers, rows = "SELECT number FROM designs", "SELECT row FROM figures"
+    checks: list[tuple[str, Callable[[Any], object]]] = [
+        (numbers, lambda number: read_design(database, number)),
+        (rows, lambda row: read_figures(database, [row])),
+        (rows, lambda row: read_picture(database, row)),
+    ]
+    for sql, check in checks:
+        for (key,) in database.all(sql):
+            try:
+                if check(key) is None:
+                    yield f"{database.path}: damaged: {key} is listed but not found"
+            except RegisterError as error:
+                yield str(error)
+
+
+def _labels_of(database: Database, node: int) -> LabelPath:
+    names: list[str] = []
+    while node:
+        found = database.one("SELECT parent, name FROM nodes WHERE id = ?", node)
+        if found is None or found[0] >= node:  # a child is always younger: no endless loop
+            raise _damaged(database, f"class {node}")
+        node = found[0]
+        names.append(found[1])
+    return tuple(reversed(names))
+
+
+def _damaged(database: Database, what: str) -> RegisterError:
+    return RegisterError(f"{database.path}: damaged: {what}", hint=DAMAGED)

@@ -1,0 +1,90 @@
+"""What a register tells of its designs and figures, and of an addition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge_retrieval.sources.design import Box, Problem
+
+
+@dataclass(frozen=True)
+class DesignRecord:
+    """A registered design, as the register knows it.
+
+    Attributes:
+        number: Its unique name ("USD0909824").
+        labels: Label path above the design, coarse to fine: ("07", "07-03"); () if unknown.
+        figures_count: How many of its figures the register holds.
+        where: Where the source found it.
+
+    The others are those of `sources.Design`.
+    """
+
+    number: str
+    labels: tuple[str, ...]
+    figures_count: int
+    where: str
+    title: str = ""
+    locarno: str | None = None
+    locarno_edition: str | None = None
+    uspc: tuple[str, ...] = ()
+    filed: str | None = None
+    published: str | None = None
+    applicants: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
+    stated_figures: int | None = None
+
+
+@dataclass(frozen=True)
+class FigureRecord:
+    """One figure of a registered design.
+
+    Attributes:
+        row: Its row of `Register.vectors`.
+        design: Number of its design.
+        figure: Its place among the figures of its design, from 1.
+        sheet: Name of the sheet that it was cut from.
+        sheet_sha256: SHA-256 of that sheet's bytes.
+        box: Where it is on the sheet, in pixels of the sheet.
+        turned: Degrees counter-clockwise by which it was turned upright.
+        description: What the source says of it ("front elevational view"); may be "".
+    """
+
+    row: int
+    design: str
+    figure: int
+    sheet: str
+    sheet_sha256: str
+    box: Box
+    turned: int = 0
+    description: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"figure {self.figure} ({self.sheet})"
+
+
+@dataclass
+class AddResult:
+    """What `Register.add` did.
+
+    Attributes:
+        designs_added: Designs that the register did not hold before.
+        designs_updated: Designs held before whose description changed.
+        figures_added: Figures added, of new designs and of old ones.
+        sheets_read: Sheets that were cut and embedded.
+        front_pages: Front pages left out, because they repeat a figure of another sheet.
+        unchanged: Sheets that the register held already, by their bytes; not embedded again.
+        problems: What could not be read, in order.
+        notes: What was read, but deserves a look: the cut found other than the stated figures.
+    """
+
+    designs_added: int = 0
+    designs_updated: int = 0
+    figures_added: int = 0
+    sheets_read: int = 0
+    front_pages: int = 0
+    unchanged: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
