@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_retrieval import graph_file
 from edge_retrieval.arrays import Embeddings, Rows, Scores
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.errors import ConfigError, RegisterError
 
 GRAPH_FROM = 200_000
 """Figures from which a graph pays.
@@ -185,8 +185,14 @@ class HnswIndex:
             threads: With more than one the graph differs from run to run.
 
         Raises:
+            ConfigError: m or ef makes no sense.
             RegisterError: A vector is not finite.
         """
+        if not (2 <= m <= graph_file.LARGEST and 1 <= ef <= graph_file.LARGEST):
+            raise ConfigError(
+                f"m {m} or ef {ef} makes no sense",
+                hint=f"choose m from 2 and ef from 1, each to {graph_file.LARGEST}; usual: 16, 64",
+            )
         settings = {
             "m": m, "ef_construction": ef_construction, "ef": ef, "seed": seed, "threads": threads
         }  # fmt: skip
