@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal, NamedTuple
 
 
@@ -85,3 +86,12 @@ class Problem:
 
     where: str
     reason: str
+
+
+def iso_date(text: str) -> str | None:
+    """Return the date that `text` begins with (2021-02-09 or 20210209) as ISO; None if none."""
+    digits = text[:10].replace("-", "")[:8]
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat()
+    except ValueError:
+        return None

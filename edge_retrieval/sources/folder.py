@@ -1,0 +1,94 @@
+"""A folder tree of drawings: `class/subclass/design/*.png`, or any other depth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from edge_retrieval.errors import TaxonomyError
+from edge_retrieval.sources.design import Design, Problem, Sheet
+from edge_retrieval.sources.files import Entry, is_image, is_noise, walk
+from edge_retrieval.taxonomy import locarno_codes, locarno_path
+
+
+def read(path: Path) -> Iterator[Design | Problem]:
+    """Yield the designs of a folder tree (or of the same tree in a ZIP or tar), folder by folder.
+
+    The last folder is the design, the folders above it are its labels, coarse to fine. Where the
+    labels are Locarno codes ("06/06-01" or "06-01" alone) they become class and subclass. Images
+    that lie in `path` itself are designs of their own, without labels. All labels of a source are
+    equally deep: a design at another depth than the first is yielded without labels, and reported.
+    A folder name that comes twice is told apart by the folder above it ("chairs/001").
+    """
+    depth: int | None = None
+    numbers: set[str] = set()
+    for group in walk(path):
+        if isinstance(group, Problem):
+            yield group
+            continue
+        images = []
+        for entry in group.entries:
+            if is_image(entry.name):
+                images.append(entry)
+            elif not is_noise(entry.name):
+                yield Problem(entry.where, "not a drawing that can be read")
+        if not group.parts:
+            yield from _each_its_own(images, numbers)
+        elif images:
+            labels, locarno = _labels(group.parts[:-1])
+            depth = len(labels) if depth is None else depth
+            if len(labels) != depth:
+                yield Problem(
+                    group.where,
+                    f"lies at another depth than the first design: {len(labels)}"
+                    f" labels, not {depth}; indexed without labels",
+                )
+                labels = ()
+            yield Design(
+                number=_unused(group.parts, numbers),
+                labels=labels,
+                sheets=tuple(_sheet(entry) for entry in images),
+                where=group.where,
+                locarno=locarno,
+            )
+
+
+def _each_its_own(images: list[Entry], numbers: set[str]) -> Iterator[Design]:
+    for entry in images:
+        stem = PurePosixPath(entry.name).stem
+        number = stem if stem not in numbers else entry.name
+        numbers.add(number)
+        yield Design(number, (), (_sheet(entry),), entry.where)
+
+
+def _sheet(entry: Entry) -> Sheet:
+    return Sheet(entry.name, entry.where, entry.read)
+
+
+def _unused(parts: tuple[str, ...], numbers: set[str]) -> str:
+    """Return the shortest end of the path that no design has yet."""
+    for start in range(len(parts) - 1, -1, -1):
+        number = "/".join(parts[start:])
+        if number not in numbers:
+            break
+    else:
+        number = f"{number}#{len(numbers)}"
+    numbers.add(number)
+    return number
+
+
+def _labels(folders: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """Return the labels that folder names are, and the Locarno code if they are one."""
+    if not folders:
+        return (), None
+    try:
+        path = locarno_path(folders[-1])
+    except TaxonomyError:
+        return folders, None
+    # "2021" could be a year: without a dash only a code that exists counts.
+    known = re.search(r"\D", folders[-1]) is not None or path[1] in locarno_codes()
+    above = folders[:-1]
+    if known and (not above or (len(above) == 1 and above[0].zfill(2) == path[0])):
+        return path, path[1]
+    return folders, None

@@ -1,0 +1,53 @@
+"""JSON objects one by one, from a file too large to hold: an array of objects, or one a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_retrieval.sources.design import Problem
+
+PIECE = 1 << 20
+MAX_OBJECT = 8 << 20  # characters: an object that is still open after so many is broken
+_BROKEN = 'broken JSON: not read up to the next line that begins with "{"'
+
+
+def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Problem]:
+    """Yield line number and value of each object in a file, and a problem for what is none.
+
+    After a broken object, reading goes on at the next line that begins with "{".
+
+    Raises:
+        OSError, UnicodeDecodeError: The file cannot be read.
+    """
+    decode = json.JSONDecoder().raw_decode
+    with path.open(encoding="utf-8-sig") as file:
+        text, at, line, ended = "", 0, 1, False
+        while True:
+            skipped = re.compile(r"[\s,\[\]]*").match(text, at)
+            start = skipped.end() if skipped else at
+            line += text.count("\n", at, start)
+            try:
+                value, end = decode(text, start)
+                whole = True
+            except (ValueError, RecursionError):
+                whole = False
+            if not whole and not ended and len(text) - start < MAX_OBJECT:
+                piece = file.read(max(PIECE, len(text) - start))
+                text, at, ended = text[start:] + piece, 0, not piece
+                continue
+            if not whole:
+                if start >= len(text):
+                    return
+                yield Problem(f"{path}:{line}", _BROKEN)
+                following = re.compile(r"\n[ \t]*(?=\{)").search(text, start)
+                end = following.end() if following else len(text)
+            elif isinstance(value, dict):
+                yield line, value
+            else:
+                yield Problem(f"{path}:{line}", f"not an object but {str(value)[:20]!r}")
+            line += text.count("\n", start, end)
+            at = end
