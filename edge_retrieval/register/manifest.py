@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
@@ -26,13 +27,14 @@ class Manifest(NamedTuple):
 
 def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
     """Write register.json, down to the disk."""
-    manifest = {
+    manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "levels": list(levels),
         "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint, "dim": bundle.dim},
         "created": now(),
         "versions": versions(),
     }
+    manifest["check"] = _check(manifest)
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=2, ensure_ascii=False)
         file.flush()
@@ -62,7 +64,12 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: schema {schema} is newer than this version can read ({SCHEMA})",
             hint="pip install --upgrade edge-retrieval",
         )
-    match manifest:
-        case {"schema": 1, "levels": [str(), *_] as levels, "bundle": {"fingerprint": str(mark)}}:
-            return Manifest(tuple(str(level) for level in levels), mark)
-    raise RegisterError(f"{path}: not the manifest of a register", hint=_AGAIN)
+    if not isinstance(manifest, dict) or manifest.get("check") != _check(manifest):
+        raise RegisterError(f"{path}: damaged, or changed by hand", hint=_AGAIN)
+    return Manifest(tuple(manifest["levels"]), manifest["bundle"]["fingerprint"])
+
+
+def _check(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of everything else in the manifest."""
+    rest = {key: value for key, value in manifest.items() if key != "check"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

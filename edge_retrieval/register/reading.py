@@ -61,19 +61,20 @@ def read_figures(database: Database, rows: Sequence[int]) -> list[FigureRecord]:
     """Return the records of figures, in the order of `rows`."""
     found = database.all(
         "SELECT f.row, f.design, f.sheet, f.figure, f.x0, f.y0, f.x1, f.y1, f.turned, f.caption,"
-        " f.digest, d.number, d.facts, s.name, s.sha256, s.digest"
+        " f.digest, d.number, s.name, s.sha256, s.digest"
         " FROM json_each(?) j JOIN figures f ON f.row = j.value"
         " JOIN designs d ON d.id = f.design JOIN sheets s ON s.id = f.sheet ORDER BY j.id",
         json.dumps([int(row) for row in rows]),
     )
     if len(found) != len(rows):
         raise _damaged(database, "figures are missing")
-    return [_figure(database, record) for record in found]
+    told = {number: _told(database, number) for number in {record[11] for record in found}}
+    return [_figure(database, record, told[record[11]]) for record in found]
 
 
-def _figure(database: Database, record: Sequence[Any]) -> FigureRecord:
+def _figure(database: Database, record: Sequence[Any], told: Sequence[str]) -> FigureRecord:
     row, design, _, figure, *box, turned, caption = record[:10]
-    digest, number, facts, sheet, sha256, seal = record[10:]
+    digest, number, sheet, sha256, seal = record[10:]
     if digest != digest_of(*record[:10]) or seal != digest_of(design, sheet, sha256):
         raise _damaged(database, f"figure {row}")
     return FigureRecord(
@@ -84,14 +85,17 @@ def _figure(database: Database, record: Sequence[Any]) -> FigureRecord:
         sheet_sha256=sha256,
         box=Box(*box),
         turned=turned,
-        description=caption or _told(facts, figure, count_figures(database, design)),
+        description=caption or (told[figure - 1] if told else ""),
     )
 
 
-def _told(facts: str, figure: int, count: int) -> str:
-    """Return what the text says of FIG. n, if it speaks of as many figures as there are."""
-    descriptions = json.loads(facts)["descriptions"]
-    return str(descriptions[figure - 1]) if len(descriptions) == count else ""
+def _told(database: Database, number: str) -> Sequence[str]:
+    """Return what the text says of FIG. 1, 2, ... if it speaks of as many figures as there are."""
+    found = read_design(database, number)
+    if found is None:
+        raise _damaged(database, f"design {number}")
+    design = found[1]
+    return design.descriptions if len(design.descriptions) == design.figures_count else ()
 
 
 def read_picture(database: Database, row: int) -> bytes:

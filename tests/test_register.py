@@ -1,0 +1,560 @@
+"""The register: nothing committed is lost, nothing damaged is answered, nothing is added twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.drawing import from_png
+from edge_retrieval.encoder import embed_figures, load_encoder
+from edge_retrieval.errors import (
+    BundleError,
+    BundleMismatchError,
+    DrawingError,
+    RegisterError,
+    TaxonomyError,
+)
+from edge_retrieval.register import Register, adding
+from edge_retrieval.register.vectors import writer_lock
+from edge_retrieval.search import query_from_bytes, search
+from edge_retrieval.sources.design import Design, Problem
+from tests import fakes
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return fakes.tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def encoder(bundle: Bundle) -> fakes.FakeEncoder:
+    return fakes.FakeEncoder(bundle.fingerprint)
+
+
+@pytest.fixture
+def register(tmp_path: Path, bundle: Bundle) -> Iterator[Register]:
+    with Register.create(tmp_path / "register", bundle) as register:
+        yield register
+
+
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
+    """A register of 12 designs with 3 figures each; look, do not touch."""
+    folder = tmp_path_factory.mktemp("stocked") / "register"
+    with Register.create(folder, bundle) as register:
+        register.add(fakes.designs(12), fakes.FakeEncoder(bundle.fingerprint))
+    return folder
+
+
+@pytest.fixture
+def copied(stocked: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(stocked, tmp_path / "copied"))
+
+
+def content(register: Register) -> list[object]:
+    """Everything that a register tells of its figures, row by row."""
+    rows = register.rows_of()
+    return [
+        (record, register.design(record.design), register.picture(record.row), vector.tobytes())
+        for record, vector in zip(register.figures(rows), register.vectors, strict=True)
+    ]
+
+
+# Adding
+
+
+def test_a_register_holds_what_was_added(register: Register, encoder: fakes.FakeEncoder) -> None:
+    sheet = fakes.sheet(
+        fakes.drawing(1, figures=2), "p.png", boxes=fakes.boxes(2), captions=("front", "back")
+    )
+    design = fakes.design(
+        "USD1", [sheet], uspc=("D07/654",), filed="2019-01-02", applicants=("Ann & Co",)
+    )
+    result = register.add([design], encoder)
+    assert (result.designs_added, result.figures_added, result.sheets_read) == (1, 2, 1)
+    assert (register.designs_count, register.figures_count, len(register)) == (1, 2, 2)
+    record = register.design("USD1")
+    assert (record.labels, record.title, record.uspc) == (("07", "07-03"), "Spoon", ("D07/654",))
+    assert (record.filed, record.applicants, record.figures_count) == (
+        "2019-01-02",
+        ("Ann & Co",),
+        2,
+    )
+    front, back = register.figures([0, 1])
+    assert (front.figure, front.description, front.sheet) == (1, "front", "p.png")
+    assert (back.figure, back.description, back.design) == (2, "back", "USD1")
+    assert back.box.y0 >= 240
+    assert max(from_png(register.picture(0)).shape) <= 320
+
+
+def test_vectors_are_what_the_encoder_makes_of_the_figures(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    register.add(fakes.designs(3), encoder, batch=2)
+    for row, (design, view) in enumerate((d, v) for d in range(3) for v in range(3)):
+        query = query_from_bytes(fakes.drawing(design, view), "q", cut=False)
+        assert np.array_equal(register.vectors[row], embed_figures(encoder, query.figures)[0])
+
+
+def test_adding_the_same_twice_changes_nothing_and_embeds_nothing(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    register.add(fakes.designs(5), encoder)
+    before, embedded = content(register), encoder.embedded
+    result = register.add(fakes.designs(5), encoder)
+    assert (result.designs_added, result.designs_updated, result.figures_added) == (0, 0, 0)
+    assert result.unchanged == 15
+    assert encoder.embedded == embedded
+    assert content(register) == before
+
+
+def test_a_renamed_sheet_is_known_by_its_bytes(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    data = fakes.drawing(1)
+    register.add([fakes.design(1, [fakes.sheet(data, "old.png")])], encoder)
+    result = register.add([fakes.design(1, [fakes.sheet(data, "new.png")])], encoder)
+    assert (result.unchanged, result.figures_added) == (1, 0)
+
+
+def test_a_new_sheet_of_a_known_design_joins_it(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    first, second = (fakes.sheet(fakes.drawing(1, v), f"{v}.png", single=True) for v in (0, 1))
+    register.add([fakes.design(1, [first])], encoder)
+    result = register.add([fakes.design(1, [first, second])], encoder)
+    assert (result.designs_added, result.unchanged, result.figures_added) == (0, 1, 1)
+    assert [figure.figure for figure in register.figures([0, 1])] == [1, 2]
+    assert register.designs_count == 1
+
+
+def test_a_corrected_title_is_taken_over_and_what_is_not_told_is_kept(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    sheets = [fakes.sheet(fakes.drawing(1))]
+    register.add([fakes.design(1, sheets, title="Spon", filed="2019-01-02")], encoder)
+    result = register.add([fakes.design(1, sheets, title="Spoon", locarno=None)], encoder)
+    record = register.design("D0001")
+    assert result.designs_updated == 1
+    assert (record.title, record.filed, record.locarno) == ("Spoon", "2019-01-02", "07-03")
+
+
+def test_two_designs_with_one_number_are_a_problem_and_the_first_stays(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    first = fakes.design(1, [fakes.sheet(fakes.drawing(1))], where="a/D0001")
+    other = fakes.design(1, [fakes.sheet(fakes.drawing(2))], ("12", "12-08"), where="b/D0001")
+    result = register.add([first, other], encoder)
+    assert [problem.where for problem in result.problems] == ["b/D0001"]
+    assert "D0001" in result.problems[0].reason
+    assert register.design("D0001").labels == ("07", "07-03")
+    assert register.figures_count == 1
+
+
+def test_a_sheet_that_cannot_be_read_is_told_and_the_others_are_added(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    def gone() -> bytes:
+        raise DrawingError("cannot be read: gone", hint="look for it")
+
+    sheets = [
+        fakes.sheet(b"no image", "bad.png"),
+        fakes.sheet(fakes.drawing(1), "good.png"),
+        fakes.sheet(b"", "gone.png", read=gone),
+    ]
+    result = register.add([fakes.design(1, sheets), Problem("x.xml:3", "broken")], encoder)
+    places = ["made/bad.png", "made/gone.png", "x.xml:3"]
+    assert [problem.where for problem in result.problems] == places
+    assert sorted(problem.where for problem in register.problems()) == places
+    assert register.figures_count == 1
+
+
+def test_a_design_of_which_nothing_can_be_read_is_not_registered(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    front = fakes.sheet(fakes.drawing(2), role="front")
+    designs = [fakes.design(1, [fakes.sheet(b"no image")]), fakes.design(2, [front])]
+    result = register.add(designs, encoder)
+    assert (result.designs_added, len(result.problems), result.front_pages) == (0, 2, 1)
+    with pytest.raises(RegisterError, match="no design D0001"):
+        register.design("D0001")
+
+
+def test_front_pages_are_left_out_and_counted(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    front = fakes.sheet(fakes.drawing(1), "0.png", role="front")
+    result = register.add([fakes.design(1, [front, fakes.sheet(fakes.drawing(1))])], encoder)
+    assert (result.front_pages, result.sheets_read, register.figures_count) == (1, 1, 1)
+
+
+def test_a_count_of_figures_other_than_stated_is_noted(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    good = fakes.design(1, [fakes.sheet(fakes.drawing(1))], stated_figures=1)
+    odd = fakes.design(2, [fakes.sheet(fakes.drawing(2))], stated_figures=8)
+    result = register.add([good, odd], encoder)
+    assert result.notes == [Problem("made/D0002", "the office states 8 figures, the cut found 1")]
+    assert not result.problems
+
+
+def test_descriptions_are_given_to_figures_only_if_there_are_as_many(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    told = ("a perspective view", "a front view")
+    sheet = fakes.sheet(fakes.drawing(1, figures=2), boxes=fakes.boxes(2))
+    register.add([fakes.design(1, [sheet], descriptions=told)], encoder)
+    register.add([fakes.design(2, [sheet], descriptions=told[:1])], encoder)
+    assert [f.description for f in register.figures(range(4))] == [*told, "", ""]
+
+
+def test_labels_of_another_depth_are_a_problem(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    design = fakes.design(1, [fakes.sheet(fakes.drawing(1))], ("a", "b", "c"))
+    result = register.add([design], encoder)
+    assert "a/b/c" in result.problems[0].reason
+    assert register.designs_count == 0
+
+
+def test_an_encoder_of_another_bundle_is_refused(register: Register, tmp_path: Path) -> None:
+    other = fakes.tiny_bundle(tmp_path / "other", golden=3)
+    with pytest.raises(BundleMismatchError, match="tiny"):
+        register.add(fakes.designs(1), fakes.FakeEncoder(other.fingerprint))
+    assert len(register) == 0
+
+
+def test_vectors_that_are_not_finite_are_refused_and_nothing_is_written(
+    register: Register, bundle: Bundle
+) -> None:
+    with pytest.raises(RegisterError, match=r"made/0-0\.png, figure 1"):
+        register.add(fakes.designs(1), fakes.BrokenEncoder(bundle.fingerprint))
+    assert len(register) == 0
+    assert register.verify() == []
+
+
+# Classes
+
+
+def test_rows_are_chosen_by_class_of_any_level_in_any_spelling(stocked: Path) -> None:
+    with Register.open(stocked) as register:
+        paths = register.label_paths()
+        for prefix, level, label in (
+            ("06", 0, "06"),
+            ("6", 0, "06"),
+            ("06-01", 1, "06-01"),
+            ("0604", 1, "06-04"),
+            ("7-3", 1, "07-03"),
+            ("06/06-01", 1, "06-01"),
+        ):
+            slow = [row for row, path in enumerate(paths) if path[level] == label]
+            assert register.rows_of([prefix]).tolist() == slow, prefix
+        both = [row for row, path in enumerate(paths) if path[0] in ("07", "12")]
+        assert register.rows_of(["07", "12-08"]).tolist() == both
+        assert register.rows_of([], ["D0000"]).tolist() == list(range(3, 36))
+
+
+def test_a_class_that_is_not_there_is_told_with_those_nearby(stocked: Path) -> None:
+    with Register.open(stocked) as register:
+        with pytest.raises(TaxonomyError) as caught:
+            register.rows_of(["06-99"])
+        assert "06-01, 06-04" in caught.value.hint
+        with pytest.raises(TaxonomyError) as caught:
+            register.rows_of(["nonsense"])
+        assert "06, 07, 12" in caught.value.hint
+
+
+def test_any_tree_of_labels_is_a_taxonomy(
+    tmp_path: Path, bundle: Bundle, encoder: fakes.FakeEncoder
+) -> None:
+    levels = ("kind", "design")
+    with Register.create(tmp_path / "r", bundle, levels) as register:
+        sheets = [fakes.sheet(fakes.drawing(1))]
+        register.add(
+            [fakes.design("a", sheets, ("Chairs",)), fakes.design("b", sheets, ())], encoder
+        )
+        assert register.rows_of(["chairs"]).tolist() == [0]
+        assert register.label_paths()[0] == ("Chairs", "a")
+    with Register.open(tmp_path / "r") as register:
+        assert register.levels == levels
+
+
+def test_designs_of_unknown_class_agree_with_no_other_design(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    one, two = (fakes.sheet(fakes.drawing(i, figures=2), boxes=fakes.boxes(2)) for i in (1, 2))
+    register.add([fakes.design(1, [one], ()), fakes.design(2, [two], ())], encoder)
+    codes = register.codes()
+    assert codes.shape == (4, 3)
+    assert (codes[0] == codes[1]).all()
+    assert (codes[0] != codes[2]).all()
+
+
+# On disk
+
+
+def test_a_register_is_the_same_after_it_was_closed_and_copied(stocked: Path, copied: Path) -> None:
+    with Register.open(stocked) as one, Register.open(copied) as two:
+        assert content(one) == content(two)
+        assert one.snapshot == two.snapshot
+
+
+def test_a_snapshot_changes_when_figures_are_added(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    names = {register.snapshot}
+    for count in (1, 2, 3):
+        register.add(fakes.designs(count), encoder)
+        names.add(register.snapshot)
+    assert len(names) == 4
+
+
+def test_a_register_that_cannot_be_written_can_be_searched(
+    copied: Path, encoder: fakes.FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    with Register.open(copied) as register:
+        assert len(register.figures(register.rows_of())) == 36
+        with pytest.raises(RegisterError, match="no permission"):
+            register.add(fakes.designs(1), encoder)
+
+
+def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path, bundle: Bundle) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("Dear")
+    with pytest.raises(RegisterError, match="not a register"):
+        Register.create(tmp_path / "letters", bundle)
+    assert [path.name for path in tmp_path.rglob("*")] == ["letters", "dear.txt"]
+
+
+def test_an_empty_folder_may_become_a_register(tmp_path: Path, bundle: Bundle) -> None:
+    Register.create(tmp_path, bundle).close()
+    Register.open(tmp_path).close()
+
+
+def test_a_register_is_not_made_twice(stocked: Path, bundle: Bundle) -> None:
+    with pytest.raises(RegisterError, match="is a register already"):
+        Register.create(stocked, bundle)
+
+
+def test_a_folder_without_a_register_is_told(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(RegisterError, match="not a register") as caught:
+            Register.open(folder)
+        assert "edge-ret index" in caught.value.hint
+
+
+def test_a_register_of_a_newer_version_is_refused(copied: Path) -> None:
+    manifest = json.loads((copied / "register.json").read_text())
+    (copied / "register.json").write_text(json.dumps(manifest | {"schema": 2}))
+    with pytest.raises(RegisterError, match="newer") as caught:
+        Register.open(copied)
+    assert "upgrade" in caught.value.hint
+
+
+def test_a_register_with_another_bundle_in_it_is_refused(copied: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copied / "bundle")
+    fakes.tiny_bundle(tmp_path / "other", golden=3).copy_to(copied / "bundle")
+    with pytest.raises(BundleMismatchError):
+        Register.open(copied)
+
+
+@pytest.mark.parametrize("name", ["register.json", "designs.sqlite", "vectors.f32", "bundle"])
+def test_a_register_with_a_part_missing_is_told(copied: Path, name: str) -> None:
+    path = copied / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises((RegisterError, BundleError)):
+        Register.open(copied)
+
+
+def test_a_sound_register_verifies(stocked: Path) -> None:
+    with Register.open(stocked) as register:
+        assert register.verify() == []
+
+
+def test_short_vectors_are_told(copied: Path) -> None:
+    with (copied / "vectors.f32").open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(RegisterError, match="bytes short"):
+        Register.open(copied)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flipped_byte_of_the_vectors_is_found_and_not_answered(
+    copied: Path, encoder: fakes.FakeEncoder, seed: int
+) -> None:
+    flip(copied / "vectors.f32", seed)
+    with Register.open(copied) as register:
+        [line] = register.verify()
+        assert "vectors.f32: damaged" in line
+        query = query_from_bytes(fakes.drawing(1), "q")
+        with pytest.raises(RegisterError):
+            search(register, [query], encoder, k=12)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_flipped_byte_of_the_database_is_found_or_harmless(copied: Path, seed: int) -> None:
+    with Register.open(copied) as register:
+        before = content(register)
+    flip(copied / "designs.sqlite", seed)
+    try:
+        with Register.open(copied) as register:
+            found = register.verify()
+            assert found or content(register) == before
+    except RegisterError:
+        pass  # found on opening
+
+
+def flip(path: Path, seed: int) -> None:
+    """Change one bit of a file."""
+    rng = np.random.default_rng(seed)
+    data = bytearray(path.read_bytes())
+    data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(data)
+
+
+def test_a_pinned_register_of_schema_1_opens_for_ever(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(fakes.PINNED / "register-1", tmp_path / "register-1"))
+    with Register.open(folder) as register:
+        assert register.verify() == []
+        assert (register.designs_count, register.figures_count) == (2, 4)
+        assert register.design("D0001").labels == ("06", "06-04")
+        encoder = load_encoder(register.bundle)
+        query = query_from_bytes(register.picture(3), "q", cut=False)
+        [result] = search(register, [query], encoder)
+        assert [hit.design.number for hit in result.hits] == ["D0001", "D0000"]
+        assert result.hits[0].score > 0.99
+
+
+# Kills and company
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edge_retrieval.register import Register, adding
+from tests import fakes
+
+folder, name, times = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+seen = 0
+def kill(moment):
+    global seen
+    seen += moment == name
+    if seen == times:
+        os.kill(os.getpid(), signal.SIGKILL)
+adding.moment = kill
+adding.COMMIT_FIGURES = 7
+register = Register.open(folder)
+register.add(fakes.designs(12), fakes.FakeEncoder(register.bundle.fingerprint))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize(
+    ("moment", "times", "committed"),
+    [
+        ("embedded", 1, 0),
+        ("vectors written", 2, 7),
+        ("before commit", 3, 14),
+        ("committed", 3, 21),
+    ],
+)
+def test_a_killed_add_loses_nothing_that_was_committed(
+    register: Register,
+    encoder: fakes.FakeEncoder,
+    stocked: Path,
+    moment: str,
+    times: int,
+    committed: int,
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(register.folder), moment, str(times)]
+    ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert ended.returncode == -signal.SIGKILL
+    with Register.open(register.folder) as left:
+        assert left.figures_count == committed
+        assert left.verify() == []
+        result = left.add(fakes.designs(12), encoder)
+        assert result.figures_added == 36 - committed
+        with Register.open(stocked) as whole:
+            assert content(left) == content(whole)
+
+
+@pytest.mark.parametrize("moment", ["embedded", "vectors written", "before commit"])
+def test_an_interrupted_add_leaves_what_was_committed(
+    register: Register,
+    encoder: fakes.FakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    register.add(fakes.designs(2), encoder)
+    before = content(register)
+
+    def interrupt(name: str) -> None:
+        if name == moment:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(adding, "moment", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        register.add(fakes.designs(5), encoder)
+    assert content(register) == before
+    monkeypatch.undo()
+    register.add(fakes.designs(5), encoder)
+    assert register.figures_count == 15
+
+
+def test_a_second_writer_is_told_and_readers_go_on(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    def while_adding() -> Iterator[Design]:
+        yield from fakes.designs(1)
+        with Register.open(register.folder) as other:
+            assert len(other) == 0  # nothing of a batch before its commit
+            with pytest.raises(RegisterError, match="another process"):
+                other.add(fakes.designs(1), encoder)
+
+    register.add(while_adding(), encoder)
+    assert register.figures_count == 3
+
+
+def test_the_lock_is_lifted_when_its_holder_ends(register: Register) -> None:
+    with writer_lock(register.folder / "writer.lock"):
+        pass
+    with writer_lock(register.folder / "writer.lock"):
+        pass
+
+
+def test_a_reader_sees_the_figures_of_its_opening_until_it_refreshes(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    register.add(fakes.designs(1), encoder)
+    with Register.open(register.folder) as reader:
+        register.add(fakes.designs(4), encoder)
+        assert (len(reader), reader.designs_count, len(reader.rows_of())) == (3, 1, 3)
+        reader.refresh()
+        assert (len(reader), reader.designs_count, len(reader.rows_of())) == (12, 4, 12)
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_written(
+    register: Register, encoder: fakes.FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(RegisterError, match="No space left"):
+        patch.setattr(os, "fsync", full)
+        register.add(fakes.designs(1), encoder)
+    assert len(register) == 0
+    register.add(fakes.designs(1), encoder)
+    assert register.verify() == []
