@@ -155,9 +155,9 @@ class Report:
         if unknown := sorted(content.keys() - types.keys() - {"schema"}):
             _refuse(where, f"{unknown[0]!r} is no part of a report")
         try:
-            measurements = [Measurement(**item) for item in content["measurements"]]
+            measurements = [_measurement(item) for item in content["measurements"]]
             return cls(**{**content, "measurements": tuple(measurements)})
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             _refuse(where, f"a measurement cannot be read: {error}")
 
     def save(self, path: Path) -> None:
@@ -259,6 +259,12 @@ def load_json(path: Path) -> object:
         _refuse(str(path), f"cannot be read: {error.strerror}")
     except (ValueError, RecursionError) as error:
         _refuse(str(path), f"is not JSON: {error}")
+
+
+def _measurement(item: Any) -> Measurement:
+    if not (isinstance(item["name"], str) and isinstance(item["samples"], list)):
+        raise TypeError("a name and a list of samples are needed")
+    return Measurement(**item)
 
 
 def human_seconds(seconds: float) -> str:

@@ -1,0 +1,254 @@
+"""Percentiles by hand, a report that survives the disk, numbers as people read them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_retrieval.errors import ConfigError
+from edge_retrieval.report import (
+    Change,
+    Measurement,
+    Report,
+    compare,
+    human_bytes,
+    human_seconds,
+    save_json,
+)
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+def slow_percentile(samples: list[float], percent: float) -> float:
+    """The value at the place percent/100 * (n - 1) of the sorted samples, between two by share."""
+    ordered = sorted(samples)
+    place = percent / 100 * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def made(**changes: object) -> Report:
+    report = Report.of(
+        "search latency",
+        [
+            Measurement("latency.embed", "s", (0.003, 0.001, 0.002)),
+            Measurement("memory.peak", "B", (66e6,)),
+            Measurement("quality.mAP", "1", (0.376,)),
+        ],
+        settings={"threads": 1, "backend": "onnx", "chunk": None},
+    )
+    return replace(report, **changes)  # type: ignore[arg-type]
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=50), st.floats(0, 100))
+def test_percentiles_interpolate_between_the_two_nearest_samples(samples, percent):
+    measured = Measurement("x", "s", tuple(samples))
+    scale = max(1.0, *(abs(sample) for sample in samples), 0.0)
+    expected = slow_percentile(samples, percent)
+    assert measured.percentile(percent) == pytest.approx(expected, abs=1e-9 * scale)
+    for name, value in (("p50", 50), ("p90", 90), ("p99", 99), ("median", 50)):
+        assert getattr(measured, name) == measured.percentile(value)
+    assert measured.n == len(samples)
+
+
+def test_samples_keep_their_order():
+    assert Measurement("x", "s", (3, 1, 2)).samples == (3.0, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "samples"),
+    [("ms", (1.0,)), ("s", ()), ("s", (math.nan,)), ("s", (1.0, math.inf))],
+)
+def test_a_measurement_of_nothing_or_in_another_unit_is_our_own_mistake(unit, samples):
+    with pytest.raises(ValueError, match="x: "):
+        Measurement("x", unit, samples)
+
+
+def test_a_name_is_measured_once():
+    twice = Measurement("x", "s", (1.0,))
+    with pytest.raises(ValueError, match="measured twice: x"):
+        Report.of("title", [twice, twice])
+
+
+def test_a_report_says_machine_versions_settings_and_time():
+    report = made()
+    assert report.host["cores"] >= 1
+    assert "numpy" in report.versions
+    assert report.settings["threads"] == 1
+    assert report.created.endswith("+00:00")
+    assert report["latency.embed"].median == 0.002
+    with pytest.raises(KeyError):
+        report["latency.nothing"]
+
+
+def test_a_saved_report_is_read_as_it_was(tmp_path):
+    report = made()
+    report.save(tmp_path / "deep" / "report.json")
+    assert Report.load(tmp_path / "deep" / "report.json") == report
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report.json"]
+    assert Report.from_json(report.to_json()) == report
+
+
+PINNED = """{
+ "title": "pinned", "created": "2025-01-02T03:04:05+00:00", "schema": 1,
+ "measurements": [{"name": "latency.embed", "unit": "s", "samples": [0.001, 0.002]}],
+ "host": {"cpu": "a", "flags": ["avx2"], "cores": 2}, "versions": {"python": "3.11.7"},
+ "settings": {"threads": 1}
+}"""
+
+
+def test_a_report_of_schema_1_can_be_read_for_ever(tmp_path):
+    path = tmp_path / "pinned.json"
+    path.write_text(PINNED, encoding="utf-8")
+    report = Report.load(path)
+    assert report["latency.embed"].samples == (0.001, 0.002)
+    assert report.to_json() == json.loads(PINNED)
+
+
+def test_a_newer_schema_is_refused_with_a_hint(tmp_path):
+    path = tmp_path / "report.json"
+    save_json(path, made().to_json() | {"schema": 2, "surprise": True})
+    with pytest.raises(ConfigError, match="schema 2 is newer than 1") as error:
+        Report.load(path)
+    assert "newer edge-retrieval" in error.value.hint
+    assert str(path) in str(error.value)
+
+
+def without(key: str) -> str:
+    return json.dumps({k: v for k, v in made().to_json().items() if k != key})
+
+
+def changed(**values: object) -> str:
+    return json.dumps(made().to_json() | values)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"schema": NaN}', "NaN is not a number"),
+        ("[]", "is not a report"),
+        ("{}", "is not a report"),
+        ('{"schema": "1"}', "is not a report"),
+        (without("host"), "'host' is missing"),
+        (without("measurements"), "'measurements' is missing"),
+        (changed(title=3), "'title' is missing or not a str"),
+        (changed(colour="red"), "'colour' is no part of a report"),
+        (changed(measurements=[3]), "a measurement cannot be read"),
+        (changed(measurements=[{"name": "x"}]), "a measurement cannot be read"),
+        (
+            changed(measurements=[{"name": "x", "unit": "s", "samples": ["fast"]}]),
+            "a measurement cannot be read",
+        ),
+        (
+            changed(measurements=[{"name": "x", "unit": "s", "samples": "123"}]),
+            "a measurement cannot be read",
+        ),
+        (
+            changed(measurements=[{"name": "x", "unit": "ms", "samples": [1]}]),
+            "unit 'ms' is none of s, B, 1",
+        ),
+    ],
+)
+def test_what_is_no_report_is_said_in_one_line(tmp_path, content, message):
+    path = tmp_path / "report.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as error:
+        Report.load(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_report_that_is_not_there_is_said_so(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        Report.load(tmp_path / "nothing.json")
+
+
+def test_a_report_holds_no_number_that_json_lacks(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        made(settings={"limit": math.inf}).save(tmp_path / "report.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_save_leaves_the_old_report(tmp_path, monkeypatch):
+    path = tmp_path / "report.json"
+    made().save(path)
+    before = path.read_bytes()
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigError, match="No space left") as error:
+        made(title="other").save(path)
+    assert error.value.hint
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_cannot_be_saved_under_a_file(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        made().save(tmp_path / "file" / "report.json")
+
+
+def test_reports_are_compared_by_median():
+    before = made()
+    faster = Measurement("latency.embed", "s", (0.001, 0.001, 0.9))
+    after = replace(before, measurements=(faster, Measurement("new", "s", (1.0,))))
+    assert compare(before, after) == [Change("latency.embed", "s", 0.002, 0.001)]
+    assert compare(before, after)[0].ratio == pytest.approx(0.5)
+
+
+def test_a_change_from_nothing_has_no_finite_ratio():
+    assert Change("x", "B", 0.0, 0.0).ratio == 1.0
+    assert Change("x", "B", 0.0, 5.0).ratio == math.inf
+
+
+def test_reports_of_different_machines_are_compared_only_if_asked():
+    here, there = made(), made(host={"cpu": "Cortex-A76"})
+    with pytest.raises(ConfigError, match="Cortex-A76"):
+        compare(here, there)
+    assert len(compare(here, there, across_hosts=True)) == 3
+
+
+def test_what_cannot_be_compared_is_said_so():
+    before = made()
+    with pytest.raises(ConfigError, match="nothing in common"):
+        compare(before, replace(before, measurements=()))
+    grams = replace(before, measurements=(Measurement("latency.embed", "1", (1.0,)),))
+    with pytest.raises(ConfigError, match="s in one report, 1 in the other"):
+        compare(before, grams)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"), (2e-9, "2.00 ns"), (999.4e-9, "999 ns"), (999.6e-9, "1.00 µs"),
+        (1.234e-5, "12.3 µs"), (0.00123, "1.23 ms"), (0.0999, "99.9 ms"), (0.09999, "100 ms"),
+        (0.9994, "999 ms"), (0.9996, "1.00 s"), (12.34, "12.3 s"), (119.4, "119 s"),
+        (119.6, "2 min 00 s"), (3725, "62 min 05 s"), (-0.5, "-500 ms"),
+    ],
+)  # fmt: skip
+def test_seconds_are_written_as_people_read_them(seconds, text):
+    assert human_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (65_999_999, "66.0 MB"),
+        (999_900_000, "1.00 GB"), (1.24e9, "1.24 GB"), (512e12, "512 TB"), (-2048, "-2.05 kB"),
+    ],
+)  # fmt: skip
+def test_bytes_are_written_as_people_read_them(count, text):
+    assert human_bytes(count) == text
