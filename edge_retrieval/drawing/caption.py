@@ -1,7 +1,7 @@
 """Find "FIG. 3" on a page, whatever its typeface and whichever way it is turned.
 
 Captions say how many figures a sheet has and which way is up. No text is read: the first three
-letters are compared with drawn ones, in four directions.
+letters are compared with those of known captions, in four directions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageFilter
 
 from edge_retrieval.drawing.decode import Page
 from edge_retrieval.drawing.ink import (
@@ -24,15 +24,14 @@ from edge_retrieval.drawing.ink import (
     hull_of,
     parts_of,
 )
+from edge_retrieval.drawing.letters import LETTERS
 
-LIKENESS = 0.6
-"""Least correlation with drawn letters for a word to be a caption."""
+LIKENESS = 0.65
+"""Least correlation with known letters for a word to be a caption."""
 
 MOST_CANDIDATES = 200
-WORDS = ("FIG", "Fig")
 ROWS, COLUMNS = 16, 28  # of a letter template
-WIDTHS = (1.25, 1.4, 1.55, 1.7, 1.85, 2.0, 2.2, 2.4)  # of "FIG" in its own heights
-TURNS = (0, 90, 180, 270)
+WIDTHS = (1.25, 1.4, 1.55, 1.7, 1.85, 2.0, 2.2, 2.4, 2.65, 2.9, 3.2)  # of "FIG" in its own heights
 _TRANSPOSE = {
     90: Image.Transpose.ROTATE_90,
     180: Image.Transpose.ROTATE_180,
@@ -47,7 +46,7 @@ class Caption:
     Attributes:
         box: (4,) in cells.
         turn: Degrees counter-clockwise by which the page must be turned to read it.
-        likeness: Correlation with the drawn letters.
+        likeness: Correlation with the known letters.
     """
 
     box: Ints
@@ -62,7 +61,8 @@ def turned(image: Image.Image, degrees: int) -> Image.Image:
 
 def find_captions(page: Page, cells: Cells, parts: Parts) -> list[Caption]:
     """Return the captions of a page, best first, none overlapping another."""
-    least, most = 10 / cells.step, 160 / cells.step  # height of letters in cells: 10 to 160 px
+    least = 10 / cells.step
+    most = min(160 / cells.step, 0.15 * max(cells.ink.shape))  # letters 10 to 160 px high
     sides = parts.boxes[:, 2:] - parts.boxes[:, :2]
     small = (sides.max(1) <= 4.5 * most) & (sides.min(1) <= most)
     if not small.any():
@@ -124,7 +124,7 @@ def _compare(page: Page, cells: Cells, box: Ints) -> Caption | None:
 
 
 def _likeness(word: Image.Image) -> float:
-    """Correlate the start of a word, at several widths, with the drawn letters."""
+    """Correlate the start of a word, at several widths, with the known letters."""
     inked = word.point(lambda v: 255 if v < 160 else 0)
     frame = inked.getbbox()
     if frame is None:
@@ -153,14 +153,7 @@ def _unit(image: Image.Image) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def _templates() -> NDArray[np.float32]:
-    """Return the drawn letters, thin and bold; `(T, ROWS * COLUMNS)`."""
-    font = ImageFont.load_default(size=64)
-    drawn = []
-    for word in WORDS:
-        for bold in (0, 2):
-            paper = Image.new("L", (400, 160), 0)
-            ImageDraw.Draw(paper).text((20, 20), word, fill=255, font=font, stroke_width=bold)
-            frame = paper.getbbox()
-            assert frame is not None
-            drawn.append(_unit(paper.crop(frame).resize((COLUMNS, ROWS), Image.Resampling.BOX)))
-    return np.stack(drawn)
+    """Return the letters to compare with, mean 0 and length 1; `(T, ROWS * COLUMNS)`."""
+    values = np.array([[int(digit, 16) for digit in word] for word in LETTERS], dtype=np.float32)
+    values -= values.mean(1, keepdims=True)
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
