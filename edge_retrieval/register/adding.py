@@ -22,7 +22,14 @@ from edge_retrieval.register.reading import (
 )
 from edge_retrieval.register.records import AddResult, DesignRecord
 from edge_retrieval.register.vectors import append_vectors, cut_tail
-from edge_retrieval.register.writing import NewFigure, put_batch, put_design, put_problem, put_sheet
+from edge_retrieval.register.writing import (
+    NewFigure,
+    drop_problems,
+    put_batch,
+    put_design,
+    put_problem,
+    put_sheet,
+)
 from edge_retrieval.sources.design import Design, Problem, Sheet
 
 COMMIT_FIGURES = 64
@@ -150,6 +157,7 @@ class Adder:
             for i, figure in enumerate(figures)
         ]
         put_sheet(self._database, key, sheet.name, sha256, new, self._rows + len(self._pending))
+        drop_problems(self._database, sheet.where)
         self._pending += figures
         self._places += [f"{sheet.where}, figure {i + 1}" for i in range(len(figures))]
         self._result.sheets_read += 1

@@ -233,7 +233,7 @@ class Register:
         return read_picture(self._database, int(row))
 
     def problems(self) -> list[Problem]:
-        """Return all problems that were ever met while adding, each once."""
+        """Return what could not be read while adding, and has not been read since."""
         found = self._database.all("SELECT place, reason FROM problems")
         return [Problem(where, reason) for where, reason in found]
 

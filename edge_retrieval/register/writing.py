@@ -79,6 +79,11 @@ def put_problem(database: Database, problem: Problem) -> None:
     database.insert(sql, problem.where, problem.reason)
 
 
+def drop_problems(database: Database, where: str) -> None:
+    """Forget the problems of a place that has been read since."""
+    database.all("DELETE FROM problems WHERE place = ?", where)
+
+
 def _node_of(database: Database, labels: tuple[str, ...]) -> int:
     node = 0
     for name in labels:

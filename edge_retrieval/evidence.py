@@ -1,0 +1,249 @@
+"""What a search found, for others to see: one HTML page that needs nothing else, or plain data."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from edge_retrieval.drawing import to_png
+from edge_retrieval.provenance import now, versions
+from edge_retrieval.register import DesignRecord, Register
+from edge_retrieval.search import Hit, SearchResult
+from edge_retrieval.taxonomy import locarno_title
+
+SCHEMA = 1
+QUERY_SIDE = 480
+"""Longest side of a query's figure on the page, in pixels."""
+
+
+def to_json(results: Sequence[SearchResult], *, register: Register) -> dict[str, Any]:
+    """Return the answers as plain data.
+
+    Returns:
+        `{"schema", "register", "bundle", "fingerprint", "snapshot", "results"}`; each result has
+        `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`, `exact`, `hits`, and
+        each hit `rank`, `score`, `design`, what is known of the design, and the best pair:
+        `figure` of the design and `query_figure`, both counted from 1.
+    """
+    return {
+        "schema": SCHEMA,
+        "register": str(register.folder),
+        "bundle": register.bundle.name,
+        "fingerprint": register.bundle.fingerprint,
+        "snapshot": register.snapshot,
+        "results": [
+            {
+                "query": result.query.name,
+                "sha256": result.query.sha256,
+                "figures": len(result.query.figures),
+                "compared_designs": result.compared_designs,
+                "compared_figures": result.compared_figures,
+                "exact": result.exact,
+                "hits": [_hit_as_data(hit) for hit in result.hits],
+            }
+            for result in results
+        ],
+    }
+
+
+def _hit_as_data(hit: Hit) -> dict[str, Any]:
+    design, figure = hit.design, hit.figure
+    return {
+        "rank": hit.rank,
+        "score": round(hit.score, 6),
+        "design": design.number,
+        "title": design.title,
+        "labels": list(design.labels),
+        "locarno": design.locarno,
+        "locarno_title": locarno_title(design.locarno) if design.locarno else None,
+        "uspc": list(design.uspc),
+        "filed": design.filed,
+        "published": design.published,
+        "applicants": list(design.applicants),
+        "where": design.where,
+        "figure": figure.figure,
+        "figures": design.figures_count,
+        "description": figure.description,
+        "sheet": figure.sheet,
+        "box": list(figure.box),
+        "row": figure.row,
+        "query_figure": hit.query_figure + 1,
+    }
+
+
+def to_html(
+    results: Sequence[SearchResult],
+    *,
+    register: Register,
+    settings: Mapping[str, object] | None = None,
+) -> str:
+    """Return one page with each query and its hits side by side.
+
+    It holds its pictures and its style, runs no script and asks no network.
+
+    Args:
+        results: From `search` on `register`.
+        register: Gives the pictures of the hits.
+        settings: What the user asked for, printed as it is.
+    """
+    names = ", ".join(Path(result.query.name).name for result in results)
+    searches = "\n".join(_search(result, register) for result in results)
+    return _PAGE.format(
+        title=escape(f"Designs like {names}"),
+        style=_STYLE,
+        searches=searches,
+        facts=_facts(register, settings or {}),
+    )
+
+
+def _search(result: SearchResult, register: Register) -> str:
+    query = result.query
+    several = len(query.figures) > 1
+    figures = "\n".join(
+        _figure(to_png(figure.pixels, side=QUERY_SIDE), f"Figure {i}" if several else "")
+        for i, figure in enumerate(query.figures, start=1)
+    )
+    hits = "\n".join(_card(hit, register, several=several) for hit in result.hits)
+    statement = result.statement[0].upper() + result.statement[1:]
+    return f"""<section>
+<header>
+<h1>Designs like <em>{escape(Path(query.name).name)}</em></h1>
+<p>{escape(statement)}.</p>
+</header>
+<div class="query"><h2>Searched with</h2>
+{figures}
+</div>
+<ol class="hits">
+{hits or '<li class="none">No design was left to compare with.</li>'}
+</ol>
+</section>"""
+
+
+def _figure(png: bytes, caption: str) -> str:
+    data = base64.b64encode(png).decode("ascii")
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    source = f"data:image/png;base64,{data}"
+    return f'<figure><div class="paper"><img alt="" src="{source}"></div>{below}</figure>'
+
+
+def _card(hit: Hit, register: Register, *, several: bool) -> str:
+    design, figure = hit.design, hit.figure
+    picture = _figure(register.picture(figure.row), "")
+    matched = f"Figure {figure.figure} of {design.figures_count}"
+    if several:
+        matched = f"{matched}, like your figure {hit.query_figure + 1}"
+    lines = [
+        ("title", design.title),
+        ("class", _class_of(design)),
+        ("more", _dates(design)),
+        ("more", ", ".join(design.applicants)),
+        ("more", matched),
+        ("more told", figure.description),
+    ]
+    text = "\n".join(f'<p class="{kind}">{escape(line)}</p>' for kind, line in lines if line)
+    return f"""<li>
+{picture}
+<h3><span class="rank">{hit.rank}</span> {escape(design.number)}
+<span class="score" title="cosine of the best pair of figures">{hit.score:.3f}</span></h3>
+{text}
+</li>"""
+
+
+def _class_of(design: DesignRecord) -> str:
+    """Return the class with its heading: "07-03 Table knives, forks and spoons"."""
+    code = design.locarno or " / ".join(design.labels)
+    return f"{code} {locarno_title(code) or ''}".strip()
+
+
+def _dates(design: DesignRecord) -> str:
+    dates = [("filed", design.filed), ("published", design.published)]
+    text = ", ".join(f"{verb} {date}" for verb, date in dates if date)
+    return text[:1].upper() + text[1:]
+
+
+def _facts(register: Register, settings: Mapping[str, object]) -> str:
+    """Return what is needed to repeat the search, as the rows of a table of definitions."""
+    asked = ", ".join(f"{name} {value}" for name, value in settings.items())
+    used = ", ".join(f"{name} {version}" for name, version in versions().items())
+    facts = {
+        "Searched": now().replace("T", " ").replace("+00:00", " UTC"),
+        "Settings": asked,
+        "Register": f"{register.folder.absolute().name}, snapshot {register.snapshot}",
+        "Encoder": f"{register.bundle.name}, {register.bundle.precision}",
+        "Fingerprint": register.bundle.fingerprint,
+        "Score": "cosine of the two embeddings: 1 is the same drawing; a design has the score of "
+        "its best pair of figures",
+        "Versions": used,
+    }
+    return "\n".join(
+        f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{searches}
+</main>
+<footer><dl>
+{facts}
+</dl></footer>
+</body>
+</html>
+"""
+
+# Drawings stand on white paper in the dark, too: they are black ink.
+_STYLE = """
+:root { color-scheme: light dark; --ground: #f6f5f2; --ink: #1c1b19; --soft: #6d6a64;
+ --line: #dedbd4; --accent: #8a4b14; }
+@media (prefers-color-scheme: dark) { :root { --ground: #191817; --ink: #eceae5; --soft: #a09c94;
+ --line: #37342f; --accent: #e0a56d; } }
+* { box-sizing: border-box; margin: 0; padding: 0; }
+body { background: var(--ground); color: var(--ink); padding: 2.5rem clamp(1rem, 4vw, 4rem);
+ font: 15px/1.45 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
+main, footer { max-width: 84rem; margin: 0 auto; }
+section { display: grid; grid-template-columns: minmax(13rem, 19rem) 1fr; gap: 0 3rem;
+ margin-bottom: 4rem; }
+header { grid-column: 1 / -1; padding-bottom: 1.1rem; margin-bottom: 1.6rem;
+ border-bottom: 1px solid var(--line); }
+h1 { font-size: 1.6rem; font-weight: 600; letter-spacing: -.01em; overflow-wrap: anywhere; }
+h1 em { font-style: normal; color: var(--accent); }
+header p, figcaption, .more, .none { color: var(--soft); }
+h2 { font-size: .95rem; font-weight: 600; margin-bottom: .6rem; }
+.paper { background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: 8%;
+ aspect-ratio: 1; }
+.paper img { display: block; width: 100%; height: 100%; object-fit: contain; }
+figcaption { font-size: .85rem; margin-top: .3rem; }
+.query figure + figure { margin-top: 1rem; }
+.hits { list-style: none; display: grid; gap: 2rem 1.6rem; align-content: start;
+ grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); }
+h3 { display: flex; gap: .5rem; align-items: baseline; margin-top: .6rem; font-size: 1rem;
+ font-weight: 600; overflow-wrap: anywhere; }
+.rank { color: var(--accent); font-variant-numeric: tabular-nums; }
+.score { margin-left: auto; color: var(--soft); font-weight: 400;
+ font-variant-numeric: tabular-nums; }
+.class { font-size: .9rem; }
+.more { font-size: .85rem; }
+footer { border-top: 1px solid var(--line); padding-top: 1.2rem; color: var(--soft);
+ font-size: .82rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; }
+dd { overflow-wrap: anywhere; }
+@media (max-width: 46rem) { section { grid-template-columns: 1fr; }
+ .query { margin-bottom: 2rem; } .query .paper { max-width: 19rem; } }
+@media print { :root { color-scheme: light; --ground: #fff; --ink: #000; --soft: #444;
+ --line: #bbb; --accent: #000; } body { padding: 0; font-size: 10pt; } section { gap: 0 1.2rem;
+ grid-template-columns: 26% 1fr; } .hits { grid-template-columns: repeat(3, 1fr); gap: 1rem; }
+ li, figure { break-inside: avoid; } section + section { break-before: page; } }
+"""
