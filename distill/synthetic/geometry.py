@@ -30,6 +30,9 @@ Outline: TypeAlias = Any
 Points: TypeAlias = NDArray[np.float64]
 """(N, 2) or (N, 3) float64."""
 
+Vector: TypeAlias = Sequence[float] | NDArray[np.float64]
+"""Three numbers: a place, or degrees about x, y and z."""
+
 _Manifold = manifold3d.Manifold
 _CrossSection = manifold3d.CrossSection
 
@@ -39,13 +42,18 @@ def points(*rows: ArrayLike) -> Points:
     return np.concatenate([np.atleast_2d(np.asarray(row, float)) for row in rows])
 
 
-def box(width: float, depth: float, height: float, at: Sequence[float] = (0, 0, 0)) -> Solid:
+def vector(x: float, y: float, z: float) -> Points:
+    """Return a place or a step, to reckon with."""
+    return np.array([x, y, z], float)
+
+
+def box(width: float, depth: float, height: float, at: Vector = (0, 0, 0)) -> Solid:
     """Return a box; `at` is the middle of its underside."""
     x, y, z = at
     return _Manifold.cube((width, depth, height), True).translate((x, y, z + height / 2))
 
 
-def ball(radius: float, at: Sequence[float] = (0, 0, 0), sides: int = 40) -> Solid:
+def ball(radius: float, at: Vector = (0, 0, 0), sides: int = 40) -> Solid:
     """Return a ball about a point."""
     return _Manifold.sphere(radius, sides).translate(tuple(at))
 
@@ -126,9 +134,7 @@ def vessel(profile: ArrayLike, wall: float, sides: int = 64) -> Solid:
     return revolve(points([0, floor], outer, inner, [0, floor + wall * 1.2]), sides)
 
 
-def placed(
-    solid: Solid, at: Sequence[float] = (0, 0, 0), turn: Sequence[float] = (0, 0, 0)
-) -> Solid:
+def placed(solid: Solid, at: Vector = (0, 0, 0), turn: Vector = (0, 0, 0)) -> Solid:
     """Turn a solid about the axes x, y, z by degrees, then move it."""
     return solid.rotate(tuple(turn)).translate(tuple(at))
 
@@ -272,9 +278,7 @@ def cushion(
     return loft(lower + upper)
 
 
-def tube(
-    path: ArrayLike, radius: ArrayLike, *, sides: int = 20, flatness: float = 1.0
-) -> Solid:
+def tube(path: ArrayLike, radius: ArrayLike, *, sides: int = 20, flatness: float = 1.0) -> Solid:
     """Sweep a circle, or an ellipse of that `flatness`, along an (N, 3) path.
 
     Args:
@@ -295,7 +299,7 @@ def tube(
     for node, tangent, half in zip(
         nodes, tangents, np.broadcast_to(np.asarray(radius, float), len(nodes)), strict=True
     ):
-        across = across - tangent * (across @ tangent)       # carried along: no twist
+        across = across - tangent * (across @ tangent)  # carried along: no twist
         across /= np.linalg.norm(across) + 1e-12
         rings.append(node + half * (cos * across + flatness * sin * np.cross(tangent, across)))
     return loft(rings)

@@ -122,7 +122,7 @@ def depth_buffer(screen: Points, triangles: Indices, frame: int) -> NDArray[np.f
     Scanlines of all triangles at once: first every row that a triangle crosses, then every pixel
     of that row.
     """
-    x, y, z = (screen[:, axis][triangles] for axis in range(3))                # (T, 3) each
+    x, y, z = (screen[:, axis][triangles] for axis in range(3))  # (T, 3) each
     top = np.maximum(np.ceil(y.min(1) - 0.5), 0).astype(np.int64)
     bottom = np.minimum(np.floor(y.max(1) - 0.5), frame - 1).astype(np.int64)
     owner, number = _spread(np.maximum(bottom - top + 1, 0))
@@ -192,7 +192,7 @@ def visible(scene: Scene, starts: Points, ends: Points) -> tuple[Segments, Indic
     if not len(starts):
         return np.zeros((0, 4)), np.zeros(0, np.int64)
     lengths = np.hypot(*(ends - starts)[:, :2].T)
-    counts = np.maximum(np.ceil(lengths).astype(np.int64), 1) + 1          # a sample a pixel
+    counts = np.maximum(np.ceil(lengths).astype(np.int64), 1) + 1  # a sample a pixel
     source, number = _spread(counts)
     share = number / (counts[source] - 1)
     sample = starts[source] + (ends - starts)[source] * share[:, None]
@@ -243,7 +243,7 @@ def feature_lines(scene: Scene) -> FeatureLines:
     soft = tangent[source] & ~mesh.crease[source]
     claimed_first = first[source] & mesh.claimed[mesh.first[source]]
     claimed_second = second[source] & mesh.claimed[mesh.second[source]]
-    claimed = claimed_first | claimed_second                 # of a face that is seen
+    claimed = claimed_first | claimed_second  # of a face that is seen
     return FeatureLines(
         outline=segments[outline & claimed],
         crease=segments[~outline & ~soft & claimed],

@@ -159,16 +159,14 @@ def _pair_half_edges(triangles: Indices, vertex_count: int) -> _Edges:
     key = ordered[:, 0] * vertex_count + ordered[:, 1]
     order = np.argsort(key, kind="stable")
     twin = np.flatnonzero(key[order][1:] == key[order][:-1])
-    twin = twin[np.r_[True, np.diff(twin) > 1]]              # an edge of four faces: two pairs
+    twin = twin[np.r_[True, np.diff(twin) > 1]]  # an edge of four faces: two pairs
     one, other = order[twin], order[twin + 1]
     across = np.full(len(half), -1)
     across[one], across[other] = owner[other], owner[one]
     return _Edges(half[one], owner[one], owner[other], across)
 
 
-def _face_normals(
-    vertices: Points, triangles: Indices
-) -> tuple[Points, NDArray[np.float64]]:
+def _face_normals(vertices: Points, triangles: Indices) -> tuple[Points, NDArray[np.float64]]:
     """Return (T, 3) unit normals and (T,) twice the areas."""
     a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
     normals = np.cross(b - a, c - a)
@@ -189,11 +187,11 @@ def _mend_slivers(
     Booleans leave slivers whose own normal may point anywhere: they would draw rows of ticks.
     """
     sides = vertices[triangles] - vertices[np.roll(triangles, -1, 1)]
-    lengths = np.linalg.norm(sides, axis=2)                                    # (T, 3)
+    lengths = np.linalg.norm(sides, axis=2)  # (T, 3)
     slivers = np.flatnonzero(doubled < lengths.max(1) * SLIVER * extent)
     neighbours = across[3 * slivers + lengths[slivers].argmax(1)]
     known = neighbours >= 0
-    for _ in range(3):                                       # slivers come in rows
+    for _ in range(3):  # slivers come in rows
         normals[slivers[known]] = normals[neighbours[known]]
 
 
@@ -205,7 +203,8 @@ def _smooth_normals(vertices: Points, triangles: Indices, weighted: Points) -> P
             smooth[:, axis] += np.bincount(
                 triangles[:, corner], weighted[:, axis], minlength=len(vertices)
             )
-    return smooth / (np.linalg.norm(smooth, axis=1, keepdims=True) + 1e-20)
+    unit: Points = smooth / (np.linalg.norm(smooth, axis=1, keepdims=True) + 1e-20)
+    return unit
 
 
 def _flat_faces(
@@ -216,7 +215,7 @@ def _flat_faces(
     Decided for a coplanar face as a whole, by area, or radial lines appear on tops and panels.
     """
     agreement = (smooth[surface.triangles] * normals[:, None]).sum(-1).min(1)
-    flat = agreement > 1 - 0.5 * 0.03**2                     # within 0.03 radians
+    flat = agreement > 1 - 0.5 * 0.03**2  # within 0.03 radians
     key = np.stack([surface.part, surface.face], -1)
     group = np.unique(key, axis=0, return_inverse=True)[1].ravel()
     total = np.bincount(group, doubled)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from distill.synthetic.dice import Dice
-from distill.synthetic.geometry import Solid, mirrored, placed
+from distill.synthetic.geometry import Solid, Vector, mirrored, placed
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Assembly:
         for solid in solids:
             self.add(solid, mirrored(solid), claimed=claimed)
 
-    def turned(self, turn: Sequence[float]) -> Assembly:
+    def turned(self, turn: Vector) -> Assembly:
         """Return the whole turned about x, y, z by degrees."""
         return Assembly([Part(placed(p.solid, turn=turn), p.claimed) for p in self.parts])
 

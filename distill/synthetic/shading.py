@@ -76,8 +76,8 @@ def stipple(scene: Scene, shading: Shading, rng: np.random.Generator) -> Points:
     total = seen_area.sum()
     count = min(int(total / scene.frame**2 * shading.dots), MOST_DOTS)
     found = np.searchsorted(np.cumsum(seen_area), rng.random(count) * total)
-    corners = faces[np.minimum(found, len(faces) - 1)]                         # (N, 3)
-    weights = _barycentric(rng, count)[:, :, None]                             # (N, 3, 1)
+    corners = faces[np.minimum(found, len(faces) - 1)]  # (N, 3)
+    weights = _barycentric(rng, count)[:, :, None]  # (N, 3, 1)
     sample = (scene.screen[corners] * weights).sum(1)
     normal = (scene.normals[corners] * weights).sum(1)
     tone = (normal @ np.asarray(shading.light) + 1) / 2
@@ -98,7 +98,7 @@ def _level_lines(
 ) -> Segments:
     """Return where a (V,) field passes each level on (T, 3) faces, cut down to what is seen."""
     starts, ends = [np.zeros((0, 3))], [np.zeros((0, 3))]
-    values = field[faces]                                                      # (T, 3)
+    values = field[faces]  # (T, 3)
     for level in levels:
         above = values > level
         count = above.sum(1)
