@@ -3,7 +3,7 @@
     bundle.json   schema, name, precision, dim, preprocessing, levels, provenance, fingerprint,
                   size and SHA-256 of every other file
     model.onnx    "images" (N, C, H, W) float32 -> "embeddings" (N, D) float32, rows of length 1
-    golden.npz    "images" (G, S, S) uint8 drawings, "embeddings" (G, D) float32: what the FP32
+    golden.npz    "images" (G, H, W) uint8 drawings, "embeddings" (G, D) float32: what the FP32
                   network in torch made of them; tells whether this machine computes the same
     CARD.md       optional: what the model is good for, for people
 
@@ -18,6 +18,7 @@ import io
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Golden(NamedTuple):
     """Drawings with known embeddings.
 
     Attributes:
-        images: ``(G, S, S)`` uint8, 0 ink, 255 paper, at the model's size.
+        images: ``(G, H, W)`` uint8 figures, 0 ink, 255 paper; `fit` makes the input of them.
         embeddings: ``(G, D)`` float32 of the FP32 network in torch, rows of length 1.
     """
 
@@ -120,9 +121,9 @@ class Bundle:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 golden = Golden(arrays["images"], arrays["embeddings"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise BundleError(f"{path}: cannot be read: {error}", hint=_EXPORT_AGAIN) from error
-        _check_golden(golden, self.preprocessing, self.dim, where=path)
+        _check_golden(golden, self.dim, where=path)
         return golden
 
     def copy_to(self, folder: Path) -> Bundle:
@@ -162,7 +163,7 @@ def save_bundle(
         model: The ONNX file, copied.
         preprocessing: What the network was trained with.
         levels: Names of the taxonomy levels, coarse to fine.
-        golden_images: ``(G, S, S)`` uint8, S = `preprocessing.size`, 0 ink, 255 paper.
+        golden_images: ``(G, H, W)`` uint8 figures, 0 ink, 255 paper.
         golden_embeddings: ``(G, D)`` float32 that the FP32 network in torch made of them.
         golden_tolerance: Least cosine to them that a right machine reaches with this model.
         provenance: How it was made; anything that JSON can hold.
@@ -174,7 +175,7 @@ def save_bundle(
     """
     golden = Golden(golden_images, golden_embeddings)
     dim = golden_embeddings.shape[1] if golden_embeddings.ndim == 2 else 0
-    _check_golden(golden, preprocessing, dim, where=folder)
+    _check_golden(golden, dim, where=folder)
     replaces: set[str] | None = None
     if overwrite and folder.exists():
         replaces = {MANIFEST, *_read_manifest(folder).get("files", {})}
@@ -335,23 +336,20 @@ def _verify(path: Path, record: FileRecord) -> None:
         )
 
 
-def _check_golden(golden: Golden, preprocessing: Preprocessing, dim: int, *, where: Path) -> None:
+def _check_golden(golden: Golden, dim: int, *, where: Path) -> None:
     images, embeddings = golden
-    side = preprocessing.size
-    count = len(images) if images.ndim else 0
     right = (
-        count > 0
-        and images.dtype == np.uint8
-        and images.shape == (count, side, side)
+        images.dtype == np.uint8
+        and images.ndim == 3
+        and images.size > 0
         and embeddings.dtype == np.float32
-        and embeddings.shape == (count, dim)
+        and embeddings.shape == (len(images), dim)
         and bool(np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-3))
     )
     if not right:
         raise BundleError(
-            f"{where}: golden drawings must be (G, {side}, {side}) uint8 with (G, {dim}) float32 "
-            f"rows of length 1, not {images.shape} {images.dtype}, "
-            f"{embeddings.shape} {embeddings.dtype}",
+            f"{where}: golden drawings must be (G, H, W) uint8 with (G, {dim}) float32 rows of "
+            f"length 1, not {images.shape} {images.dtype}, {embeddings.shape} {embeddings.dtype}",
             hint=_EXPORT_AGAIN,
         )
 
