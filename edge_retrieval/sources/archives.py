@@ -93,6 +93,10 @@ def _tar_members(place: Place, where: str) -> Iterator[tuple[str, Place] | Probl
             else:
                 name = member.name.removeprefix("./")
                 yield name, place / (member.offset_data, member.size)
+        file.seek(tar.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            # tarfile takes this for the end; a download cut between two members looks so too.
+            yield Problem(where, "the archive has no end mark: it is cut short")
 
 
 def read_place(place: Place, where: str) -> bytes:

@@ -90,7 +90,7 @@ def read(path: Path) -> Iterator[Design | Problem]:
 
     The JSON is an array or one object a line, and is streamed; rows of one patent stand together.
     Images are looked for beside it, in folders or archives (ZIP, tar, tar.gz) whose names begin
-    with "segmented" or "original". A segmented image is one figure (`Sheet.single`); where it is missing
+    with "segmented" or "original". A segmented image is one figure (`Sheet.single`); without it
     the original sheet is used, with the boxes that the rows give.
 
     Raises:

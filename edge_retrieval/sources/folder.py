@@ -86,9 +86,12 @@ def _labels(folders: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
         path = locarno_path(folders[-1])
     except TaxonomyError:
         return folders, None
-    # "2021" could be a year: without a dash only a code that exists counts.
-    known = re.search(r"\D", folders[-1]) is not None or path[1] in locarno_codes()
     above = folders[:-1]
-    if known and (not above or (len(above) == 1 and above[0].zfill(2) == path[0])):
+    if above:
+        fits = len(above) == 1 and above[0].zfill(2) == path[0]
+    else:  # four digits could be a year or a count: only a code that exists, and is no year
+        year = re.fullmatch(r"(19|20)\d\d", folders[-1]) is not None
+        fits = not folders[-1].isdigit() or (path[1] in locarno_codes() and not year)
+    if fits:
         return path, path[1]
     return folders, None

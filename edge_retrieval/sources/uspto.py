@@ -15,7 +15,7 @@ from edge_retrieval.sources.safexml import UnsafeXml, parse
 
 ROOT = "us-patent-grant"
 # A weekly tar holds thousands of utility patents; their ZIPs are passed over without being opened.
-_OTHER_GRANT = re.compile(r"US(?!D\d)[A-Z0-9]+-\d{8}\.(?:zip|xml)", re.IGNORECASE)
+_OTHER_GRANT = re.compile(r"US(?!D\d)[A-Z0-9]+-\d{8}\.zip", re.IGNORECASE)
 
 
 def read(path: Path) -> Iterator[Design | Problem]:
