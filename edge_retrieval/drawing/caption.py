@@ -11,13 +11,12 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from edge_retrieval.drawing.decode import Page
 from edge_retrieval.drawing.ink import (
     Cells,
     Ints,
-    Mask,
     Parts,
     gaps_between,
     grown,
@@ -26,12 +25,20 @@ from edge_retrieval.drawing.ink import (
 )
 from edge_retrieval.drawing.letters import LETTERS
 
-LIKENESS = 0.65
+SURE = 0.65
 """Least correlation with known letters for a word to be a caption."""
 
-MOST_CANDIDATES = 200
+LIKELY = 0.5
+"""The same, for a word as high as a sure caption of the page and turned the same way."""
+
+ROOM = 0.25
+"""No large part of a drawing comes nearer to a caption than this share of its letters' height."""
+
 ROWS, COLUMNS = 16, 28  # of a letter template
 WIDTHS = (1.25, 1.4, 1.55, 1.7, 1.85, 2.0, 2.2, 2.4, 2.65, 2.9, 3.2)  # of "FIG" in its own heights
+GRAIN = 16  # columns of a strip for one height
+_LONGEST = 52  # columns: the widest of WIDTHS
+_DARK = [255 if value < 160 else 0 for value in range(256)]
 _TRANSPOSE = {
     90: Image.Transpose.ROTATE_90,
     180: Image.Transpose.ROTATE_180,
@@ -61,34 +68,58 @@ def turned(image: Image.Image, degrees: int) -> Image.Image:
 
 def find_captions(page: Page, cells: Cells, parts: Parts) -> list[Caption]:
     """Return the captions of a page, best first, none overlapping another."""
+    found = []
+    for box in _candidates(cells, parts):
+        caption = _compare(page, cells, box)
+        if caption is not None:
+            found.append(caption)
+    found.sort(key=lambda caption: -caption.likeness)
+    sure = [caption for caption in found if caption.likeness >= SURE]
+    kept: list[Caption] = []
+    for caption in found:
+        if caption.likeness < SURE and not any(_alike(caption, other) for other in sure):
+            continue
+        if not any(gaps_between(caption.box[None], other.box[None]).item() == 0 for other in kept):
+            kept.append(_with_number(caption, parts.boxes))
+    return kept
+
+
+def _candidates(cells: Cells, parts: Parts) -> Ints:
+    """Return `(N, 4)` boxes in cells of what may be a word: small parts in a line, alone."""
     least = 10 / cells.step
     most = min(160 / cells.step, 0.15 * max(cells.ink.shape))  # letters 10 to 160 px high
     sides = parts.boxes[:, 2:] - parts.boxes[:, :2]
     small = (sides.max(1) <= 4.5 * most) & (sides.min(1) <= most)
-    if not small.any():
-        return []
-    letters: Mask = np.zeros(cells.ink.shape, dtype=bool)
-    held = parts.labels >= 0
-    letters[held] = small[parts.labels[held]]
-    found: list[Caption] = []
+    letters = parts.labels >= 0
+    letters[letters] = small[parts.labels[letters]]
+    total = np.zeros((cells.ink.shape[0] + 1, cells.ink.shape[1] + 1), dtype=np.int64)
+    total[1:, 1:] = (cells.ink & ~letters).cumsum(0).cumsum(1)
+    found = [np.zeros((0, 4), dtype=np.int64)]
     for reach in (1, 2, 3):
-        words = parts_of(grown(letters, reach)).boxes
-        if not len(words):
-            continue
-        shrunk = words + np.array([reach, reach, -reach, -reach])
-        sides = shrunk[:, 2:] - shrunk[:, :2]
+        wide = np.pad(letters, reach)  # so that growth is not cut off at the page's edge
+        boxes = parts_of(grown(wide, reach)).boxes + np.array([0, 0, -2 * reach, -2 * reach])
+        sides = boxes[:, 2:] - boxes[:, :2]
         low, high = sides.min(1), sides.max(1)
         likely = (low >= least) & (low <= most) & (high >= 1.2 * low) & (high <= 9 * low)
-        for box in shrunk[likely][:MOST_CANDIDATES]:
-            caption = _compare(page, cells, box)
-            if caption is not None:
-                found.append(caption)
-    found.sort(key=lambda caption: -caption.likeness)
-    kept: list[Caption] = []
-    for caption in found:
-        if not any((gaps_between(caption.box[None], other.box[None]) == 0).all() for other in kept):
-            kept.append(_with_number(caption, parts.boxes[small]))
-    return kept
+        room = np.maximum(1, np.rint(ROOM * low)).astype(np.int64)[:, None] * [-1, -1, 1, 1]
+        around = _count(total, boxes + room)
+        found.append(boxes[likely & (around <= 0.03 * 2 * sides.sum(1) * room[:, 2])])
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _count(total: Ints, boxes: Ints) -> Ints:
+    """Return `(N,)`: how many cells of ink lie in each box, from running totals."""
+    height, width = total.shape
+    x0, x1 = boxes[:, 0].clip(0, width - 1), boxes[:, 2].clip(0, width - 1)
+    y0, y1 = boxes[:, 1].clip(0, height - 1), boxes[:, 3].clip(0, height - 1)
+    counts: Ints = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
+    return counts
+
+
+def _alike(caption: Caption, other: Caption) -> bool:
+    """Whether two captions are turned the same way and equally high."""
+    low, high = sorted(int((c.box[2:] - c.box[:2]).min()) for c in (caption, other))
+    return caption.turn == other.turn and high <= 1.2 * low + 1
 
 
 def _with_number(caption: Caption, boxes: Ints) -> Caption:
@@ -120,40 +151,54 @@ def _compare(page: Page, cells: Cells, box: Ints) -> Caption | None:
         likeness = _likeness(turned(crop, degrees))
         if likeness > best:
             best, turn = likeness, degrees
-    return Caption(box=box, turn=turn, likeness=best) if best >= LIKENESS else None
+    return Caption(box=box, turn=turn, likeness=best) if best >= LIKELY else None
 
 
 def _likeness(word: Image.Image) -> float:
     """Correlate the start of a word, at several widths, with the known letters."""
-    inked = word.point(lambda v: 255 if v < 160 else 0)
+    inked = word.point(_DARK)
     frame = inked.getbbox()
-    if frame is None:
+    if frame is None or frame[3] - frame[1] < 6:
         return 0.0
-    inked = inked.crop(frame)
-    width, height = inked.size
-    if height < 6:
+    width = (frame[2] - frame[0]) / (frame[3] - frame[1])  # in its own heights
+    across = min(round(width * GRAIN), _LONGEST)
+    if across < 2:
         return 0.0
-    starts = []
-    for share in WIDTHS:
-        end = round(share * height)
-        if end <= 1.15 * width:
-            cut = inked.crop((0, 0, min(end, width), height))
-            starts.append(_unit(cut.resize((COLUMNS, ROWS), Image.Resampling.BOX)))
-    if not starts:
-        return 0.0
-    return float((np.stack(starts) @ _templates().T).max())  # (widths, templates)
-
-
-def _unit(image: Image.Image) -> NDArray[np.float32]:
-    """Blur, subtract the mean, scale to length 1; `(ROWS * COLUMNS,)`."""
-    values = np.asarray(image.filter(ImageFilter.BoxBlur(1)), dtype=np.float32).ravel()
-    values = values - values.mean()
-    return values / np.float32(max(float(np.linalg.norm(values)), 1e-6))
+    seen = inked.resize((max(2, round(width * GRAIN)), ROWS), Image.Resampling.BOX, box=frame)
+    strip = np.zeros((ROWS, _LONGEST), dtype=np.float32)
+    strip[:, :across] = np.asarray(seen)[:, :across]
+    smooth, starts, letters = _matrices()
+    fitting = [row for row, share in enumerate(WIDTHS) if share <= 1.15 * width] or [0]
+    views = (smooth @ strip) @ starts[fitting]  # (widths, ROWS, COLUMNS)
+    flat = views.reshape(len(fitting), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return float((flat @ letters.T).max())
 
 
 @lru_cache(maxsize=1)
-def _templates() -> NDArray[np.float32]:
-    """Return the letters to compare with, mean 0 and length 1; `(T, ROWS * COLUMNS)`."""
+def _matrices() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return what blurs rows, what takes the starts of a strip, and the letters to compare with.
+
+    `(ROWS, ROWS)`, `(widths, strip, COLUMNS)` and `(T, ROWS * COLUMNS)`; the last of mean
+    0 and length 1.
+    """
+
+    def blur(size: int) -> NDArray[np.float32]:
+        places = np.arange(size)
+        near = np.clip(places[:, None] + [-1, 0, 1], 0, size - 1)
+        out = np.zeros((size, size), dtype=np.float32)
+        np.add.at(out, (places[:, None], near), np.float32(1 / 3))
+        return out
+
+    starts = []
+    for share in WIDTHS:
+        edges = np.linspace(0, share * GRAIN, COLUMNS + 1)
+        low = np.maximum(edges[:-1][None], np.arange(_LONGEST)[:, None])
+        high = np.minimum(edges[1:][None], np.arange(1, _LONGEST + 1)[:, None])
+        mean = np.maximum(high - low, 0) / (edges[1] - edges[0])  # (strip, COLUMNS)
+        starts.append((mean @ blur(COLUMNS).T).astype(np.float32))
     values = np.array([[int(digit, 16) for digit in word] for word in LETTERS], dtype=np.float32)
     values -= values.mean(1, keepdims=True)
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    letters = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return blur(ROWS), np.stack(starts), letters

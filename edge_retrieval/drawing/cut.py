@@ -51,10 +51,8 @@ def cut_sheet(data: bytes, *, where: str, boxes: Sequence[Box] | None = None) ->
         MissingExtraError: A PDF without the extra 'pdf'.
     """
     figures: list[FigureImage] = []
-    pages = 0
-    for page in read_pages(data, where=where):
-        pages += 1
-        if boxes is not None and pages > 1:
+    for number, page in enumerate(read_pages(data, where=where)):
+        if boxes is not None and number > 0:
             raise DrawingError(
                 f"{where}: boxes are given, but there are several pages",
                 hint="give each page as a file of its own, or leave the boxes out",

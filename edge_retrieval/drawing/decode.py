@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edge_retrieval.arrays import Pixels
 from edge_retrieval.errors import DrawingError, MissingExtraError
+
+Counts = NDArray[np.int64]
 
 MAX_PIXELS = 120_000_000
 """A page with more pixels is refused before it is unpacked: an A0 sheet at 300 dpi has 139 million,
@@ -66,8 +69,7 @@ def read_pages(data: bytes, *, where: str) -> Iterator[Page]:
     if b"%PDF-" in data[:1024]:
         yield from _pdf_pages(data, where)
         return
-    for frame in _frames(data, where):
-        yield frame
+    yield from _frames(data, where)
 
 
 def _frames(data: bytes, where: str) -> Iterator[Page]:
@@ -95,7 +97,7 @@ def _open(data: bytes, where: str) -> Image.Image:
             image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise DrawingError(f"{where}: {error}".split(", could")[0], hint=_too_large()) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise DrawingError(
             f"{where}: not an image that can be read", hint=f"use {FORMATS}"
         ) from error
@@ -118,13 +120,14 @@ def _unpack(image: Image.Image, number: int, where: str) -> Page:
             image.load()
             scale = width / image.width
             upright = ImageOps.exif_transpose(image)
+            bilevel = upright.mode == "1" and "transparency" not in upright.info
             grey = _grey(upright)
     except DrawingError:
         raise
     except Exception as error:
         raise _unreadable(where, error) from error
     size = (width, height) if upright.size == image.size else (height, width)
-    return _normalised(grey, scale, size)
+    return _normalised(grey, scale, size, bilevel)
 
 
 def _too_large() -> str:
@@ -165,7 +168,7 @@ def _pdf_pages(data: bytes, where: str) -> Iterator[Page]:
                 grey = bitmap.to_pil().convert("L")
             except Exception as error:
                 raise _unreadable(f"{where} (page {number + 1})", error) from error
-            yield _normalised(grey, 1.0, grey.size)
+            yield _normalised(grey, 1.0, grey.size, False)
     finally:
         document.close()
 
@@ -205,13 +208,18 @@ def _deep_to_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(scaled)
 
 
-def _normalised(grey: Image.Image, scale: float, size: tuple[int, int]) -> Page:
+def _normalised(grey: Image.Image, scale: float, size: tuple[int, int], bilevel: bool) -> Page:
     """Make paper white and ink dark: invert white on black, lift a grey scan's paper to 255."""
-    counts = np.asarray(grey.histogram(), dtype=np.int64)  # (256,)
-    bilevel = int(counts[0] + counts[255]) == grey.width * grey.height
+    if bilevel:  # a histogram of a page costs as much as unpacking it: a thumbnail will do
+        small = grey.reduce(8) if min(grey.size) >= 8 else grey
+        if _is_dark(small, _histogram(small)):
+            grey = ImageOps.invert(grey)
+        return Page(image=grey, bilevel=True, scale=scale, size=size)
+    counts = _histogram(grey)
     if _is_dark(grey, counts):
         grey = ImageOps.invert(grey)
         counts = counts[::-1]
+    bilevel = int(counts[0] + counts[255]) == grey.width * grey.height
     if not bilevel:
         black, white = _levels(counts)
         if (black, white) != (0, 255):
@@ -221,7 +229,11 @@ def _normalised(grey: Image.Image, scale: float, size: tuple[int, int]) -> Page:
     return Page(image=grey, bilevel=bilevel, scale=scale, size=size)
 
 
-def _is_dark(grey: Image.Image, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> bool:
+def _histogram(grey: Image.Image) -> Counts:
+    return np.asarray(grey.histogram(), dtype=np.int64)
+
+
+def _is_dark(grey: Image.Image, counts: Counts) -> bool:
     """Whether this is light ink on dark paper: most of the page and nearly all its border."""
     if counts[:INK_LEVEL].sum() <= 0.5 * counts.sum():
         return False
@@ -230,7 +242,7 @@ def _is_dark(grey: Image.Image, counts: np.ndarray[tuple[int, ...], np.dtype[np.
     return bool((border < INK_LEVEL).mean() > 0.8)
 
 
-def _levels(counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[int, int]:
+def _levels(counts: Counts) -> tuple[int, int]:
     """Return the grey values that become 0 and 255.
 
     Paper is the most frequent light value, and its noise on the dark side is taken to be as wide as

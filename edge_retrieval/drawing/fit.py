@@ -27,8 +27,8 @@ MARGIN = 0.04
 
 POWER = 3
 """Reduction takes the power mean of ink, not the plain mean: a 2 px stroke reduced 16 times keeps
-half its ink instead of an eighth, while an even tone keeps its value. 1 would be the plain mean, infinity
-the darkest pixel. Power means compose: master then fit equals fit at once."""
+half its ink instead of an eighth, while an even tone keeps its value. 1 would be the plain mean,
+infinity the darkest pixel. Power means compose: master then fit equals fit at once."""
 
 _FULL = 65535
 _INK = ((255 - np.arange(256, dtype=np.int64)) ** POWER * _FULL / 255**POWER).round()
