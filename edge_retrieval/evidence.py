@@ -15,6 +15,7 @@ from edge_retrieval.search import Hit, SearchResult
 from edge_retrieval.taxonomy import locarno_title
 
 SCHEMA = 1
+_TRAINING = ("torch", "timm", "onnx")  # never part of a search
 QUERY_SIDE = 480
 """Longest side of a query's figure on the page, in pixels."""
 
@@ -146,7 +147,7 @@ def _card(hit: Hit, register: Register, *, several: bool) -> str:
     text = "\n".join(f'<p class="{kind}">{escape(line)}</p>' for kind, line in lines if line)
     return f"""<li>
 {picture}
-<h3><span class="rank">{hit.rank}</span> {escape(design.number)}
+<h3><span class="rank">{hit.rank}</span> <b>{escape(design.number)}</b>
 <span class="score" title="cosine of the best pair of figures">{hit.score:.3f}</span></h3>
 {text}
 </li>"""
@@ -155,7 +156,10 @@ def _card(hit: Hit, register: Register, *, several: bool) -> str:
 def _class_of(design: DesignRecord) -> str:
     """Return the class with its heading: "07-03 Table knives, forks and spoons"."""
     code = design.locarno or " / ".join(design.labels)
-    return f"{code} {locarno_title(code) or ''}".strip()
+    heading = locarno_title(code) or ""
+    if design.locarno and code.endswith("-99"):  # "Miscellaneous" says nothing without its class
+        heading = f"{heading}: {locarno_title(code[:2]) or ''}".strip(": ")
+    return f"{code} {heading}".strip()
 
 
 def _dates(design: DesignRecord) -> str:
@@ -166,8 +170,14 @@ def _dates(design: DesignRecord) -> str:
 
 def _facts(register: Register, settings: Mapping[str, object]) -> str:
     """Return what is needed to repeat the search, as the rows of a table of definitions."""
-    asked = ", ".join(f"{name} {value}" for name, value in settings.items())
-    used = ", ".join(f"{name} {version}" for name, version in versions().items())
+    words = {True: "yes", False: "no"}
+    asked = ", ".join(
+        f"{name}: {words[value] if isinstance(value, bool) else value}"
+        for name, value in settings.items()
+    )
+    used = ", ".join(
+        f"{name} {version}" for name, version in versions().items() if name not in _TRAINING
+    )
     facts = {
         "Searched": now().replace("T", " ").replace("+00:00", " UTC"),
         "Settings": asked,
@@ -214,7 +224,8 @@ _STYLE = """
 body { background: var(--ground); color: var(--ink); padding: 2.5rem clamp(1rem, 4vw, 4rem);
  font: 15px/1.45 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
 main, footer { max-width: 84rem; margin: 0 auto; }
-section { display: grid; grid-template-columns: minmax(13rem, 19rem) 1fr; gap: 0 3rem;
+section { display: grid; grid-template-columns: clamp(10rem, 25%, 19rem) 1fr;
+ gap: 0 clamp(1.5rem, 3.5vw, 3rem);
  margin-bottom: 4rem; }
 header { grid-column: 1 / -1; padding-bottom: 1.1rem; margin-bottom: 1.6rem;
  border-bottom: 1px solid var(--line); }
@@ -226,24 +237,28 @@ h2 { font-size: .95rem; font-weight: 600; margin-bottom: .6rem; }
  aspect-ratio: 1; }
 .paper img { display: block; width: 100%; height: 100%; object-fit: contain; }
 figcaption { font-size: .85rem; margin-top: .3rem; }
+.query { position: sticky; top: 1.5rem; align-self: start; }
 .query figure + figure { margin-top: 1rem; }
 .hits { list-style: none; display: grid; gap: 2rem 1.6rem; align-content: start;
- grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); }
+ grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); }
 h3 { display: flex; gap: .5rem; align-items: baseline; margin-top: .6rem; font-size: 1rem;
- font-weight: 600; overflow-wrap: anywhere; }
+ font-weight: 600; }
+h3 b { font-weight: inherit; min-width: 0; overflow-wrap: anywhere; }
 .rank { color: var(--accent); font-variant-numeric: tabular-nums; }
 .score { margin-left: auto; color: var(--soft); font-weight: 400;
  font-variant-numeric: tabular-nums; }
-.class { font-size: .9rem; }
-.more { font-size: .85rem; }
+.class { font-size: .93em; }
+.more { font-size: .88em; }
 footer { border-top: 1px solid var(--line); padding-top: 1.2rem; color: var(--soft);
- font-size: .82rem; }
+ font-size: .87em; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; }
 dd { overflow-wrap: anywhere; }
 @media (max-width: 46rem) { section { grid-template-columns: 1fr; }
- .query { margin-bottom: 2rem; } .query .paper { max-width: 19rem; } }
-@media print { :root { color-scheme: light; --ground: #fff; --ink: #000; --soft: #444;
- --line: #bbb; --accent: #000; } body { padding: 0; font-size: 10pt; } section { gap: 0 1.2rem;
+ .query { position: static; margin-bottom: 2rem; } .query .paper { max-width: 19rem; } }
+@media print { .query { position: static; } footer { break-inside: avoid; }
+ :root { color-scheme: light; --ground: #fff; --ink: #000; --soft: #444;
+ --line: #bbb; --accent: #000; } body { padding: 0; font-size: 8.5pt; }
+ h1 { font-size: 14pt; } h3 { font-size: 9pt; gap: .3rem; } section { gap: 0 1.2rem;
  grid-template-columns: 26% 1fr; } .hits { grid-template-columns: repeat(3, 1fr); gap: 1rem; }
  li, figure { break-inside: avoid; } section + section { break-before: page; } }
 """

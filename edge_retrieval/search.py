@@ -165,8 +165,11 @@ def _embed(
         raise ValueError("search needs an encoder, or embeddings")
     register.require(encoder)
     figures = [figure for query in queries for figure in query.figures]
-    ends = np.cumsum([len(query.figures) for query in queries])
-    return np.split(embed_figures(encoder, figures), ends[:-1])
+    rows = iter(embed_figures(encoder, figures))
+    return [
+        np.array([next(rows) for _ in query.figures], np.float32).reshape(-1, encoder.dim)
+        for query in queries
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,253 @@
+"""Search: designs, not figures; always k of them if there are k; exactly what was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.encoder import embed_figures
+from edge_retrieval.errors import (
+    BundleMismatchError,
+    ConfigError,
+    DrawingError,
+    RegisterError,
+    TaxonomyError,
+)
+from edge_retrieval.index import HnswIndex
+from edge_retrieval.register import Register
+from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
+from edge_retrieval.sources import open_source
+from tests import fakes
+
+DESIGNS = 24
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return fakes.tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def encoder(bundle: Bundle) -> fakes.FakeEncoder:
+    return fakes.FakeEncoder(bundle.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def register(
+    tmp_path_factory: pytest.TempPathFactory, bundle: Bundle, encoder: fakes.FakeEncoder
+) -> Register:
+    """24 designs with 3 figures each, and one with 40, alike but for a hair."""
+    register = Register.create(tmp_path_factory.mktemp("register") / "r", bundle)
+    crowd = fakes.design(
+        "CROWD",
+        [fakes.sheet(fakes.drawing(99, v), f"{v}.png", single=True) for v in range(40)],
+        ("31", "31-00"),
+    )
+    register.add([*fakes.designs(DESIGNS), crowd], encoder)
+    return register
+
+
+def query(*figures: tuple[int, int]) -> Query:
+    """A query of several figures, each a view of a design."""
+    cut = [
+        query_from_bytes(fakes.drawing(design, view), "q.png", cut=False).figures[0]
+        for design, view in figures
+    ]
+    return Query("q.png", cut)
+
+
+def numbers(result: SearchResult) -> list[str]:
+    return [hit.design.number for hit in result.hits]
+
+
+def slowly(
+    register: Register, query: Query, encoder: fakes.FakeEncoder, rows: list[int]
+) -> list[tuple[str, float]]:
+    """Score of every design by plain loops over `rows`, best first."""
+    best: dict[str, float] = {}
+    for vector in embed_figures(encoder, query.figures):
+        for figure in register.figures(rows):
+            score = float(vector.astype(float) @ register.vectors[figure.row].astype(float))
+            best[figure.design] = max(best.get(figure.design, -2.0), score)
+    return sorted(best.items(), key=lambda item: -item[1])
+
+
+@pytest.mark.parametrize("k", [1, 10, DESIGNS + 1, 1000])
+def test_designs_are_ranked_by_their_best_pair_of_figures(
+    register: Register, encoder: fakes.FakeEncoder, k: int
+) -> None:
+    asked = query((3, 50), (7, 51))
+    [result] = search(register, [asked], encoder, k=k)
+    expected = slowly(register, asked, encoder, register.rows_of().tolist())[:k]
+    assert numbers(result) == [number for number, _ in expected]
+    assert np.allclose([hit.score for hit in result.hits], [s for _, s in expected], atol=1e-6)
+    assert [hit.rank for hit in result.hits] == list(range(1, min(k, DESIGNS + 1) + 1))
+
+
+def test_the_pair_that_is_shown_has_the_score_that_is_shown(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    asked = query((3, 50), (7, 51))
+    vectors = embed_figures(encoder, asked.figures)
+    [result] = search(register, [asked], encoder, k=5)
+    for hit in result.hits:
+        pair = vectors[hit.query_figure] @ register.vectors[hit.figure.row]
+        assert hit.score == pytest.approx(float(pair), abs=1e-6)
+        assert hit.figure.design == hit.design.number
+
+
+def test_a_design_of_many_alike_figures_does_not_crowd_out_the_others(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    [result] = search(register, [query((99, 50))], encoder, k=6)
+    assert numbers(result)[0] == "CROWD"
+    assert len(set(numbers(result))) == 6
+
+
+def test_a_batch_of_queries_gives_what_each_gives_alone(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    queries = [query((1, 60)), query((2, 61), (99, 62)), query((5, 63))]
+    together = search(register, queries, encoder, k=7)
+    alone = [search(register, [one], encoder, k=7)[0] for one in queries]
+    assert together == alone
+
+
+def test_embeddings_that_are_at_hand_are_used(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    asked = query((1, 60), (2, 61))
+    vectors = embed_figures(encoder, asked.figures)
+    assert search(register, [asked], embeddings=[vectors]) == search(register, [asked], encoder)
+
+
+def test_no_queries_give_no_answers(register: Register, encoder: fakes.FakeEncoder) -> None:
+    assert search(register, [], encoder) == []
+
+
+def test_a_filter_leaves_only_its_classes_and_still_gives_k(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    asked = query((99, 50))
+    [result] = search(register, [asked], encoder, k=8, within=["06-01", "12"])
+    rows = register.rows_of(["06-01", "12"]).tolist()
+    assert numbers(result) == [n for n, _ in slowly(register, asked, encoder, rows)][:8]
+    assert {hit.design.locarno for hit in result.hits} == {"06-01", "12-08"}
+    assert (result.compared_designs, result.compared_figures) == (12, 36)
+    assert result.exact
+
+
+def test_a_class_without_designs_is_an_error(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    with pytest.raises(TaxonomyError, match="'09'"):
+        search(register, [query((1, 1))], encoder, within=["09"])
+
+
+def test_a_drawing_that_is_registered_finds_itself(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    asked = query_from_bytes(fakes.drawing(4, 1), "4-1.png", cut=False)
+    [result] = search(register, [asked], encoder)
+    assert result.hits[0].figure.sheet == "4-1.png"
+    assert result.hits[0].score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_excluding_itself_leaves_out_the_same_sheet_and_keeps_the_design(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    for design in range(DESIGNS):
+        asked = query_from_bytes(fakes.drawing(design, 1), "renamed.png", cut=False)
+        [result] = search(register, [asked], encoder, exclude_self=True, k=DESIGNS + 1)
+        assert numbers(result)[0] == f"D{design:04d}"
+        assert result.hits[0].figure.sheet in (f"{design}-0.png", f"{design}-2.png")
+        assert (result.compared_designs, result.compared_figures) == (25, 111)
+        assert len(result.hits) == DESIGNS + 1
+
+
+def test_excluded_designs_are_not_found_and_not_counted(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    asked = query((99, 50))
+    [result] = search(register, [asked], encoder, k=DESIGNS, exclude_designs=["CROWD", "D0001"])
+    assert len(result.hits) == DESIGNS - 1
+    assert not {"CROWD", "D0001"} & set(numbers(result))
+    assert (result.compared_designs, result.compared_figures) == (23, 69)
+
+
+def test_a_filter_that_exclusion_empties_gives_no_hits(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    [result] = search(
+        register, [query((99, 50))], encoder, within=["31"], exclude_designs=["CROWD"]
+    )
+    assert (result.hits, result.compared_designs, result.compared_figures) == ([], 0, 0)
+
+
+def test_the_statement_says_what_was_compared(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    [result] = search(register, [query((1, 1))], encoder)
+    assert result.statement == "compared exactly with all 25 designs (112 figures)"
+    graph = HnswIndex.build(register.vectors)
+    [result] = search(register, [query((1, 1))], encoder, index=graph)
+    assert not result.exact
+    assert result.statement.startswith("approximate")
+
+
+def test_a_graph_gives_k_designs_too(register: Register, encoder: fakes.FakeEncoder) -> None:
+    graph = HnswIndex.build(register.vectors)
+    [result] = search(register, [query((99, 50))], encoder, k=DESIGNS + 1, index=graph)
+    assert len(set(numbers(result))) == DESIGNS + 1
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_fewer_than_one_design_is_an_error(
+    register: Register, encoder: fakes.FakeEncoder, k: int
+) -> None:
+    with pytest.raises(ConfigError):
+        search(register, [query((1, 1))], encoder, k=k)
+
+
+def test_an_empty_register_is_told(
+    tmp_path: Path, bundle: Bundle, encoder: fakes.FakeEncoder
+) -> None:
+    with (
+        Register.create(tmp_path / "r", bundle) as empty,
+        pytest.raises(RegisterError, match="empty"),
+    ):
+        search(empty, [query((1, 1))], encoder)
+
+
+def test_an_encoder_of_another_bundle_is_refused(register: Register) -> None:
+    with pytest.raises(BundleMismatchError):
+        search(register, [query((1, 1))], fakes.FakeEncoder("0" * 64))
+
+
+def test_a_query_that_is_no_image_is_told_with_its_name() -> None:
+    with pytest.raises(DrawingError, match=r"letter\.txt"):
+        query_from_bytes(b"Dear Sir", "letter.txt")
+
+
+def test_a_sheet_of_two_figures_is_a_query_of_two_figures() -> None:
+    data = fakes.drawing(1, figures=2, side=600)
+    assert len(query_from_bytes(data, "sheet.png").figures) == 2
+    assert len(query_from_bytes(data, "sheet.png", cut=False).figures) == 1
+
+
+@pytest.mark.real
+def test_real_grants_are_indexed_with_as_many_figures_as_the_office_states(
+    real_data: Path, tmp_path: Path, bundle: Bundle, encoder: fakes.FakeEncoder
+) -> None:
+    with Register.create(tmp_path / "r", bundle) as register:
+        result = register.add(open_source(real_data / "uspto-grants"), encoder)
+        assert (result.designs_added, result.sheets_read, result.figures_added) == (3, 17, 23)
+        assert not result.problems
+        assert not result.notes
+        codes = {register.design(path[-1]).locarno for path in register.label_paths()}
+        assert codes == {"07-03", "23-01"}
+        again = register.add(open_source(real_data / "uspto-grants"), encoder)
+        assert (again.unchanged, again.figures_added) == (17, 0)
