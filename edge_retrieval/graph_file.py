@@ -147,7 +147,8 @@ def _fault(path: Path, vectors: Embeddings, m: int) -> str | None:
     if header["layout"].tolist() != list(expected) or header["m"].tolist() != [m, 2 * m, m]:
         return "its header is of another graph"
     if count == 0:
-        return None if header["top"] == -1 and path.stat().st_size == HEADER.itemsize else "header"
+        empty = header["top"] == -1 and path.stat().st_size == HEADER.itemsize
+        return None if empty else "it should be empty"
     elements = np.memmap(path, element, "r", offset=HEADER.itemsize, shape=(count,))
     end = HEADER.itemsize + elements.nbytes
     if (path.stat().st_size - end) % 4:

@@ -329,25 +329,73 @@ def test_a_record_that_cannot_be_read_is_refused(saved, vectors, content, messag
         HnswIndex.load(saved, vectors)
 
 
+ELEMENT = 4 + 4 * 32 + 4 * 32 + 8  # links' number, 32 links, a vector of 32, its label; m is 16
+UPPER = 96 + 2000 * ELEMENT
+
+
+def upper_levels(content: bytes) -> tuple[list[int], list[int]]:
+    """Return each vector's highest level and the byte where its upper links begin."""
+    levels, places, place = [], [], UPPER
+    for _ in range(2000):
+        size = int.from_bytes(content[place : place + 4], "little")
+        levels.append(size // (4 * 17))
+        places.append(place)
+        place += 4 + size
+    return levels, places
+
+
+def crafts(content: bytes) -> dict[str, dict[int, int]]:
+    """Return what to write where, as 32-bit words, to lead hnswlib astray."""
+    levels, places = upper_levels(content)
+    low, high = levels.index(0), next(i for i, level in enumerate(levels) if level)
+    astray = 0x7FFF_FFF0
+    row_0 = {96 + ELEMENT + 132 + i: int.from_bytes(content[228 + i : 232 + i], "little")
+             for i in range(0, 136, 4)}  # fmt: skip
+    return {
+        "more elements": {16: astray},
+        "larger elements": {24: ELEMENT + 4},
+        "an entry point outside": {52: astray},
+        "an entry point that does not reach the top": {52: low},
+        "a higher top": {48: max(levels) + 1},
+        "too many links": {96: 33},
+        "a link outside": {100: astray},
+        "another vector": {228: 0x3F80_0000},
+        "a label outside": {96 + ELEMENT - 8: 2000},
+        "one vector twice, another never": row_0,
+        "upper links beyond the end": {places[high]: 4 * 17 * 1_000_000},
+        "upper links of half a level": {places[high]: 4 * 17 + 4},
+        "too many upper links": {places[high] + 4: 17},
+        "an upper link outside": {places[high] + 4: 1, places[high] + 8: astray},
+        "an upper link that leads down": {places[high] + 4: 1, places[high] + 8: low},
+    }
+
+
 def test_a_crafted_graph_with_a_matching_record_never_reaches_hnswlib(saved, vectors):
     """Whoever can change the graph can change the record beside it, too."""
     good, record = saved.read_bytes(), json.loads(graph_file.side_of(saved).read_text())
-    words = np.frombuffer(good, np.uint32)
-    tail = (96 + 2000 * (4 + 4 * 32 + 4 * 32 + 8)) // 4
-    places = {
-        "elements": 16, "bytes of an element": 24, "entry point": 52, "links": 96,
-        "a link": 100, "a vector": 96 + 4 + 128, "a label": 96 + 4 + 128 + 128,
-        "upper links": 4 * int(tail + np.flatnonzero(words[tail:])[0]),
-    }  # fmt: skip
-    for name, place in places.items():
+    for name, words in crafts(good).items():
         content = bytearray(good)
-        content[place : place + 4] = (0x7FFF_FFF0).to_bytes(4, "little")
+        for place, word in words.items():
+            content[place : place + 4] = word.to_bytes(4, "little")
         saved.write_bytes(content)
         changed = record | {"sha256": graph_file.sha256_of(saved)}
         graph_file.side_of(saved).write_text(json.dumps(changed))
+        try:
+            graph_file.check(saved, vectors)  # never load: hnswlib might take the process along
+        except RegisterError as error:
+            assert "the graph is damaged" in str(error), name
+        else:
+            pytest.fail(f"{name}: not noticed")
+
+
+def test_a_crafted_graph_of_another_length_is_refused(saved, vectors):
+    good, record = saved.read_bytes(), json.loads(graph_file.side_of(saved).read_text())
+    for content in (good[:50], good[:5000], good[:-4], good + bytes(4), good + b"x"):
+        saved.write_bytes(content)
+        changed = record | {"sha256": graph_file.sha256_of(saved), "bytes": len(content)}
+        graph_file.side_of(saved).write_text(json.dumps(changed))
         with pytest.raises(RegisterError, match="the graph is damaged"):
-            HnswIndex.load(saved, vectors)
-            pytest.fail(f"{name} was not checked")
+            graph_file.check(saved, vectors)
 
 
 def test_a_failed_save_leaves_the_old_graph(saved, vectors, monkeypatch):

@@ -176,6 +176,8 @@ def test_a_report_that_is_not_there_is_said_so(tmp_path):
 def test_a_report_holds_no_number_that_json_lacks(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         made(settings={"limit": math.inf}).save(tmp_path / "report.json")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_json(tmp_path / "report.json", {"mAP": math.nan})
     assert not list(tmp_path.iterdir())
 
 
