@@ -17,6 +17,7 @@ from edge_retrieval.drawing.decode import Page
 from edge_retrieval.drawing.ink import (
     Cells,
     Ints,
+    Mask,
     Parts,
     gaps_between,
     grown,
@@ -30,6 +31,9 @@ SURE = 0.65
 
 LIKELY = 0.5
 """The same, for a word as high as a sure caption of the page and turned the same way."""
+
+CERTAIN = 0.85
+"""The same, for a word within the outline of a drawing."""
 
 ROOM = 0.25
 """No large part of a drawing comes nearer to a caption than this share of its letters' height."""
@@ -74,6 +78,7 @@ def find_captions(page: Page, cells: Cells, parts: Parts) -> list[Caption]:
         if caption is not None:
             found.append(caption)
     found.sort(key=lambda caption: -caption.likeness)
+    found = [c for c in found if c.likeness >= CERTAIN or not _within_large(c.box, parts)]
     sure = [caption for caption in found if caption.likeness >= SURE]
     kept: list[Caption] = []
     for caption in found:
@@ -105,6 +110,17 @@ def _candidates(cells: Cells, parts: Parts) -> Ints:
         around = _count(total, boxes + room)
         found.append(boxes[likely & (around <= 0.03 * 2 * sides.sum(1) * room[:, 2])])
     return np.unique(np.concatenate(found), axis=0)
+
+
+def _within_large(box: Ints, parts: Parts) -> bool:
+    """Whether a box lies within a part of the drawing that is much larger than it."""
+    centre = (box[:2] + box[2:]) / 2
+    sides = parts.boxes[:, 2:] - parts.boxes[:, :2]
+    large = (sides.min(1) >= 2 * (box[2:] - box[:2]).min()) & (
+        sides.max(1) >= (box[2:] - box[:2]).max()
+    )
+    around = ((parts.boxes[:, :2] < centre) & (parts.boxes[:, 2:] > centre)).all(1)
+    return bool((large & around).any())
 
 
 def _count(total: Ints, boxes: Ints) -> Ints:
@@ -157,7 +173,7 @@ def _compare(page: Page, cells: Cells, box: Ints) -> Caption | None:
 def _likeness(word: Image.Image) -> float:
     """Correlate the start of a word, at several widths, with the known letters."""
     inked = word.point(_DARK)
-    frame = inked.getbbox()
+    frame = _frame(np.asarray(inked) > 0)
     if frame is None or frame[3] - frame[1] < 6:
         return 0.0
     width = (frame[2] - frame[0]) / (frame[3] - frame[1])  # in its own heights
@@ -174,6 +190,19 @@ def _likeness(word: Image.Image) -> float:
     flat = flat - flat.mean(1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return float((flat @ letters.T).max())
+
+
+def _frame(inked: Mask) -> tuple[int, int, int, int] | None:
+    """Return the box of a word's ink but a hundredth at each end: a speck must not stretch it."""
+    edges = []
+    for axis in (0, 1):
+        total = inked.sum(axis).cumsum()
+        if not total[-1]:
+            return None
+        ends = np.searchsorted(total, [0.007 * total[-1], 0.993 * total[-1]], side="right")
+        edges.append((int(ends[0]), min(int(ends[1]) + 1, len(total))))
+    (x0, x1), (y0, y1) = edges
+    return x0, y0, x1, y1
 
 
 @lru_cache(maxsize=1)

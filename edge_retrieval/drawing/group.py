@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_retrieval.drawing.caption import Caption
 from edge_retrieval.drawing.ink import (
@@ -35,20 +36,21 @@ def group_parts(cells: Cells, parts: Parts, captions: Sequence[Caption]) -> list
         captions: They are left out, and their number is the number of figures, if it can be.
     """
     drawn = ~captioned(parts, captions) & ~_furniture(cells, parts)
+    if not drawn.any():  # what looked like a caption is the drawing
+        drawn, captions = ~drawn, ()
     page = scale_of(cells, captions)
     reach = max(1, round(GAP * page / 2))
-    groups = [group for group in _near(cells, parts, drawn, reach)]
-    groups = _without_noise(cells, parts, groups, page)
-    if len(captions) == 1 and groups:
+    groups = _without_specks(parts, _near(parts, drawn, reach), page)
+    while len(groups) < len(captions) and reach > 1:
+        reach = max(1, reach // 2)
+        groups = _without_specks(parts, _near(parts, drawn, reach), page)
+    if len(groups) > max(1, len(captions)):
+        groups = _without_words(parts, groups, page)
+    if len(captions) == 1:
         return [np.concatenate(groups)]
-    if len(captions) > 1:
-        while len(groups) < len(captions) and reach > 1:
-            reach = max(1, reach // 2)
-            groups = _without_noise(cells, parts, _near(cells, parts, drawn, reach), page)
-        if len(groups) > len(captions):
-            return _one_a_caption(parts, groups, captions)
-        return groups
-    return _with_loose_parts(parts, groups, page)
+    if len(groups) > len(captions) > 1:
+        return _one_a_caption(parts, groups, captions)
+    return groups if captions else _with_loose_parts(parts, groups, page)
 
 
 def scale_of(cells: Cells, captions: Sequence[Caption]) -> float:
@@ -78,33 +80,45 @@ def _furniture(cells: Cells, parts: Parts) -> Mask:
     return np.zeros(len(parts), dtype=bool)
 
 
-def _near(cells: Cells, parts: Parts, drawn: Mask, reach: int) -> list[Ints]:
-    """Join parts whose ink is at most 2 * reach cells apart."""
+def _near(parts: Parts, drawn: Mask, reach: int) -> list[Ints]:
+    """Join parts whose ink is at most 2 * reach cells apart, and those within others' boxes."""
     mask = parts.labels >= 0
     mask[mask] = drawn[parts.labels[mask]]
     areas = parts_of(grown(mask, reach)).labels
     rows, columns = np.nonzero(mask)
     owner = np.full(len(parts), -1, dtype=np.int64)
     owner[parts.labels[rows, columns]] = areas[rows, columns]
-    return [np.flatnonzero(owner == area) for area in range(int(owner.max(initial=-1)) + 1)]
+    groups = [np.flatnonzero(owner == area) for area in range(int(owner.max(initial=-1)) + 1)]
+    return _merged(parts, groups, lambda hulls: _shares(hulls) > 0.8)
 
 
-def _without_noise(cells: Cells, parts: Parts, groups: list[Ints], page: float) -> list[Ints]:
-    """Leave out specks, and words: small things far from a figure."""
-    if len(groups) < 2:
-        return groups
-    hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
-    long = (hulls[:, 2:] - hulls[:, :2]).max(1)
-    short = (hulls[:, 2:] - hulls[:, :2]).min(1)
-    least = max(SPECK * page, 2.0)
-    word = (short < 0.035 * page) & (long < 0.12 * page) & (long < long.max() / 6)
-    keep = (long > least) & ~word
-    return [group for group, kept in zip(groups, keep, strict=True) if kept] or groups
+def _sides(parts: Parts, groups: Sequence[Ints]) -> Ints:
+    """Return `(N, 2)`: width and height of groups in cells."""
+    hulls = hulls_of(parts, groups)
+    return hulls[:, 2:] - hulls[:, :2]
+
+
+def _without_specks(parts: Parts, groups: list[Ints], page: float) -> list[Ints]:
+    """Leave out lone scan noise, unless nothing else is there."""
+    long = _sides(parts, groups).max(1)
+    kept = long > max(SPECK * page, 2.0)
+    return [group for group, keep in zip(groups, kept, strict=True) if keep] or groups
+
+
+def _without_words(parts: Parts, groups: list[Ints], page: float) -> list[Ints]:
+    """Leave out what is small beside the figures and looks like a word that nobody could read."""
+    sides = _sides(parts, groups)
+    long, short = sides.max(1), sides.min(1)
+    count = np.array([len(group) for group in groups])
+    small = (short < 0.035 * page) & (long < 0.12 * page) & (long < long.max() / 6)
+    line = (short < 0.06 * page) & (long < 0.2 * page) & (long < long.max() / 2.5)
+    word = small | (line & (long >= 2 * short) & (count >= 4))
+    return [group for group, drop in zip(groups, word, strict=True) if not drop] or groups
 
 
 def _one_a_caption(parts: Parts, groups: list[Ints], captions: Sequence[Caption]) -> list[Ints]:
     """Join groups so that each caption has one: the nearest large one, and what is near that."""
-    hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
+    hulls = hulls_of(parts, groups)
     long = (hulls[:, 2:] - hulls[:, :2]).max(1)
     gaps = gaps_between(np.stack([c.box for c in captions]), hulls).astype(float)
     gaps[:, long < 0.2 * long.max()] += gaps.max() + 1  # a loose part only if nothing else is left
@@ -129,27 +143,56 @@ def _one_a_caption(parts: Parts, groups: list[Ints], captions: Sequence[Caption]
 
 def _with_loose_parts(parts: Parts, groups: list[Ints], page: float) -> list[Ints]:
     """Join groups whose boxes overlap, and loose parts to the figure that they are near."""
+
+    def belong(hulls: Ints) -> Mask:
+        long = (hulls[:, 2:] - hulls[:, :2]).max(1)
+        loose = long[:, None] < 0.25 * long[None]
+        near = gaps_between(hulls, hulls) < 2.5 * GAP * page
+        return (_shares(hulls) > 0.25) | (loose & near)
+
+    return _merged(parts, groups, belong)
+
+
+def _shares(hulls: Ints) -> NDArray[np.float64]:
+    """Return `(N, N)`: how much of the smaller of two boxes lies in the other."""
+    common = np.minimum(hulls[:, None, 2:], hulls[None, :, 2:]) - np.maximum(
+        hulls[:, None, :2], hulls[None, :, :2]
+    )
+    areas = (hulls[:, 2:] - hulls[:, :2]).prod(1)
+    shares: NDArray[np.float64] = np.clip(common, 0, None).prod(-1) / np.minimum(
+        areas[:, None], areas[None]
+    )
+    return shares
+
+
+def _merged(parts: Parts, groups: list[Ints], belong: Callable[[Ints], Mask]) -> list[Ints]:
+    """Join the nearest two groups that belong together until none do.
+
+    Args:
+        belong: From `(N, 4)` boxes of groups to `(N, N)`, whether two belong together.
+    """
     groups = list(groups)
+    hulls = hulls_of(parts, groups)
     while len(groups) > 1:
-        hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
-        sides = hulls[:, 2:] - hulls[:, :2]
-        common = np.minimum(hulls[:, None, 2:], hulls[None, :, 2:]) - np.maximum(
-            hulls[:, None, :2], hulls[None, :, :2]
-        )
-        area = sides.prod(1)
-        share = np.clip(common, 0, None).prod(-1) / np.minimum(area[:, None], area[None])
-        gaps = gaps_between(hulls, hulls)
-        loose = sides.max(1)[:, None] < 0.25 * sides.max(1)[None]
-        joined = (share > 0.25) | (loose & (gaps < 2.5 * GAP * page))
+        joined = belong(hulls)
+        joined |= joined.T
         np.fill_diagonal(joined, False)
         if not joined.any():
             break
-        cost = np.where(joined, gaps - share, np.inf)
-        a, b = divmod(int(cost.argmin()), len(groups))
-        a, b = min(a, b), max(a, b)
+        cost = np.where(joined, gaps_between(hulls, hulls) - _shares(hulls), np.inf)
+        a, b = sorted(divmod(int(cost.argmin()), len(groups)))
         groups[a] = np.concatenate([groups[a], groups[b]])
+        hulls[a] = hull_of(hulls[[a, b]])
         del groups[b]
+        hulls = np.delete(hulls, b, axis=0)
     return groups
+
+
+def hulls_of(parts: Parts, groups: Sequence[Ints]) -> Ints:
+    """Return `(N, 4)` boxes around groups of parts."""
+    if not groups:
+        return np.zeros((0, 4), dtype=np.int64)
+    return np.stack([hull_of(parts.boxes[group]) for group in groups])
 
 
 def all_ink(cells: Cells, parts: Parts) -> Ints:
@@ -157,12 +200,9 @@ def all_ink(cells: Cells, parts: Parts) -> Ints:
     if not len(parts):
         return np.zeros(0, dtype=np.int64)
     page = float(max(cells.ink.shape))
+    reach = max(1, round(GAP * page / 2))
     everything: Mask = np.ones(len(parts), dtype=bool)
-    groups = _near(cells, parts, everything, max(1, round(GAP * page / 2)))
-    hulls = np.stack([hull_of(parts.boxes[group]) for group in groups])
-    long = (hulls[:, 2:] - hulls[:, :2]).max(1)
-    kept = [g for g, size in zip(groups, long, strict=True) if size > max(SPECK * page, 2.0)]
-    return np.concatenate(kept or groups)
+    return np.concatenate(_without_specks(parts, _near(parts, everything, reach), page))
 
 
 def reading_order(boxes: Sequence[Box], turn: int) -> list[int]:
