@@ -89,7 +89,7 @@ def generate(
     Raises:
         ConfigError: A number is out of range, or the folder is not empty.
     """
-    _check(out, designs, views, size, workers)
+    _check(out, designs, views, size, workers, restyled)
     plan = _Plan(out, seed, views, size, sheets, restyled)
     (out / "sheets").mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
@@ -99,7 +99,7 @@ def generate(
     return GeneratedSet(out, designs, len(records), len({row["file_name"] for row in records}))
 
 
-def _check(out: Path, designs: int, views: int, size: int, workers: int) -> None:
+def _check(out: Path, designs: int, views: int, size: int, workers: int, restyled: float) -> None:
     if designs < 1:
         raise ConfigError(f"cannot make {designs} designs", hint="ask for 1 or more")
     if not 1 <= views <= len(VIEWS):
@@ -108,6 +108,8 @@ def _check(out: Path, designs: int, views: int, size: int, workers: int) -> None
         raise ConfigError(f"a figure of {size} pixels shows nothing", hint="use 32 or more")
     if workers < 1:
         raise ConfigError(f"cannot work with {workers} processes", hint="use 1 or more")
+    if not 0 <= restyled <= 1:
+        raise ConfigError(f"restyled is a share, not {restyled}", hint="use 0 to 1")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file", hint="name a folder that does not exist yet")
     if out.is_dir() and any(out.iterdir()):

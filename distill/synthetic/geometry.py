@@ -68,7 +68,7 @@ def cylinder(
 
 def torus(radius: float, thickness: float, z: float = 0, *, sides: int = 64) -> Solid:
     """Return a lying ring; `thickness` is the radius of its wire."""
-    wire = _CrossSection.circle(thickness, 12).translate((radius, 0))
+    wire = _CrossSection.circle(thickness, 16).translate((radius, 0))
     return wire.revolve(sides).translate((0, 0, z))
 
 
@@ -128,10 +128,10 @@ def vessel(profile: ArrayLike, wall: float, sides: int = 64) -> Solid:
     """Turn an outer (radius, z) profile, bottom to top, into an open vessel."""
     outer = np.asarray(profile, float)
     floor = outer[0, 1]
-    inner = outer[::-1].copy()
-    inner[:, 0] = np.maximum(inner[:, 0] - wall, 0.002)
-    inner = inner[inner[:, 1] > floor + wall]
-    return revolve(points([0, floor], outer, inner, [0, floor + wall * 1.2]), sides)
+    inner = outer[outer[:, 1] > floor + wall][::-1] - [wall, 0]
+    corner = [np.interp(floor + wall, outer[:, 1], outer[:, 0]) - wall, floor + wall]
+    inner = np.maximum(points(inner, corner), [0.002, floor])
+    return revolve(points([0, floor], outer, inner, [0, floor + wall]), sides)
 
 
 def placed(solid: Solid, at: Vector = (0, 0, 0), turn: Vector = (0, 0, 0)) -> Solid:

@@ -104,7 +104,7 @@ def make_style(dice: Dice) -> Style:
     """Return a style by choices."""
     dash = dice.uniform(0.010, 0.024)
     return Style(
-        width=dice.uniform(0.0014, 0.0036),
+        width=dice.uniform(0.0018, 0.0044),
         outline=dice.pick(1.0, 1.0, 1.25, 1.6),
         thin=dice.uniform(0.45, 0.9),
         dash=dash,
@@ -116,10 +116,10 @@ def make_style(dice: Dice) -> Style:
         fit=dice.pick(1.0, 1.0, 0.5, 0.25),
         tangents=dice.pick(0, 1, 1, 2),
         shading=_make_shading(dice),
-        tone_gaps=dice.uniform(0.15, 0.6),
+        tone_gaps=dice.uniform(0.1, 0.5),
         band_angle=dice.pick(0.5, 1.0, -0.8),
         band_period=dice.uniform(0.3, 0.7),
-        band_share=dice.uniform(0.15, 0.4),
+        band_share=dice.uniform(0.25, 0.7),
         jitter=dice.uniform(0, 1),
         scan=dice.pick(0.0, 0.0, 1.0) * dice.uniform(0.2, 1.0),
         roughness=dice.uniform(0, 1),
@@ -129,13 +129,15 @@ def make_style(dice: Dice) -> Style:
 
 
 def _make_shading(dice: Dice) -> Shading | None:
-    kind = dice.pick("none", "none", "tones", "tones", "tones and hatch", "hatch", "stipple")
+    kind = dice.pick(
+        "none", "tones", "tones", "tones and hatch", "tones and hatch", "hatch", "stipple"
+    )
     light = np.array([dice.uniform(0.4, 0.7), dice.uniform(0.3, 0.7), dice.uniform(0.3, 0.8)])
     light *= [dice.pick(-1, -1, 1), 1, 1]
     x, y, z = (light / np.linalg.norm(light)).tolist()
-    tones = np.linspace(-0.75, dice.uniform(-0.1, 0.45), dice.integer(4, 9)).tolist()
+    tones = np.linspace(-0.75, dice.uniform(-0.1, 0.45), dice.integer(6, 13)).tolist()
     hatched = "hatch" in kind
-    below, step, dots = dice.uniform(0, 0.5), dice.uniform(0.01, 0.026), dice.uniform(2500, 9000)
+    below, step, dots = dice.uniform(0, 0.5), dice.uniform(0.009, 0.022), dice.uniform(4000, 14000)
     angle = dice.pick(0.0, 0.0, 0.6, -0.7, 1.2)
     if kind == "none":
         return None
@@ -251,6 +253,6 @@ def _in_bands(segments: Segments, frame: int, style: Style, rng: np.random.Gener
     start = segments[row, :2] + step * number[:, None]
     middle = (start + step / 2) / frame
     across = middle @ [np.cos(style.band_angle), np.sin(style.band_angle)]
-    phase = across / style.band_period + 0.5 * smooth_noise(rng, middle, 12)
+    phase = across / style.band_period + 0.25 * smooth_noise(rng, middle, 6)
     kept: Segments = np.column_stack([start, start + step])[phase % 1 < style.band_share]
     return kept

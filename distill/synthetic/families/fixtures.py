@@ -104,7 +104,7 @@ def shower_head(dice: Dice) -> Assembly:
     radius, long, thick = dice.uniform(0.35, 0.55), dice.uniform(1.1, 1.6), dice.uniform(0.08, 0.16)
     grip = dice.uniform(0.07, 0.1)
     head = turned([(radius * 0.5, thick), (radius * 0.9, thick * 0.7), (radius, 0)][::-1])
-    face = placed(head, (0, 0, 0), (75, 0, 0))
+    face = placed(head, turn=(-75, 0, 0))
     product.add(face)
     path = spline(
         [
@@ -119,7 +119,7 @@ def shower_head(dice: Dice) -> Assembly:
     product.add(
         tube(path, grip * np.interp(share, [0, 0.4, 0.9, 1], [0.9, 1.15, 0.85, 0.8]), sides=24)
     )
-    rings = dice.integer(1, 3)
+    rings = dice.integer(2, 3)
     nozzles = []
     for ring in range(rings):
         at = radius * (0.25 + 0.28 * ring)
@@ -129,7 +129,7 @@ def shower_head(dice: Dice) -> Assembly:
                     (at * np.cos(angle), at * np.sin(angle), 0)
                 )
             )
-    product.add_all(placed(nozzle, turn=(75, 0, 0)) for nozzle in nozzles)
+    product.add_all(placed(nozzle, turn=(-75, 0, 0)) for nozzle in nozzles)
     return product
 
 
@@ -160,7 +160,7 @@ def fan(dice: Dice) -> Assembly:
     for ring, y in ((1.0, -0.02), (1.0, -0.12), (0.22, -0.3), (0.62, -0.27)):
         hoop = torus(radius * ring, 0.01 if ring < 1 else 0.018, sides=48)
         product.add(placed(hoop, (0, y, 0), (90, 0, 0)), claimed=claimed)
-    wires = dice.integer(12, 20)
+    wires = dice.integer(10, 16)
     for angle in np.arange(wires) * 2 * np.pi / wires:
         across = np.array([np.cos(angle), 0, np.sin(angle)]) * radius
         path = [
@@ -168,7 +168,7 @@ def fan(dice: Dice) -> Assembly:
             across * 0.62 + vector(0, -0.275, 0),
             across + vector(0, -0.1, 0),
         ]
-        product.add(tube(spline(path, 3), 0.006, sides=5), claimed=claimed)
+        product.add(tube(spline(path, 3), 0.006, sides=14), claimed=claimed)
     stand, foot = dice.uniform(0.15, 1.4), radius * dice.uniform(0.6, 0.8)
     bottom = -radius - stand
     product.add(cylinder(0.055, stand + radius * 0.95, bottom).translate((0, 0.24, 0)))
@@ -191,7 +191,11 @@ def _shade(dice: Dice) -> tuple[Solid, float, float]:
         return revolve(points(outer, (0, tall), (0, tall - 0.03), inner)), tall, 0.1
     sides = dice.pick(4, 6, 8) if kind == "faceted" else 64
     wall = [(lower, 0), (upper, tall), (upper - 0.03, tall), (lower - 0.03, 0)]
-    return revolve(wall, sides), tall, upper * (0.7 if kind == "faceted" else 1)
+    return (
+        revolve(wall, sides).rotate((0, 0, 180 / sides)),
+        tall,
+        upper * (0.7 if kind == "faceted" else 1),
+    )
 
 
 def table_lamp(dice: Dice) -> Assembly:
@@ -305,14 +309,14 @@ def torch(dice: Dice) -> Assembly:
 
 def lantern(dice: Dice) -> Assembly:
     """Return a hand lantern with a bow."""
-    product = Assembly()
+    body = Assembly()
     radius, tall = dice.uniform(0.35, 0.5), dice.uniform(0.6, 1.0)
     base, roof = radius * dice.uniform(1.1, 1.35), dice.uniform(0.2, 0.4)
     sides = dice.pick(4, 6, 48)
-    product.add(turned([(base, 0), (base, 0.12), (radius * 0.9, 0.2)], sides))
-    product.add(cylinder(radius * 0.8, tall, 0.18, sides=sides), claimed=dice.chance(0.6))
+    body.add(turned([(base, 0), (base, 0.12), (radius * 0.9, 0.2)], sides))
+    body.add(cylinder(radius * 0.8, tall, 0.18, sides=sides), claimed=dice.chance(0.6))
     top = 0.18 + tall
-    product.add(
+    body.add(
         turned(
             [
                 (base, top),
@@ -326,14 +330,15 @@ def lantern(dice: Dice) -> Assembly:
     posts = sides if sides < 10 else 4
     for angle in np.arange(posts) * 2 * np.pi / posts:
         x, y = radius * 0.92 * np.cos(angle), radius * 0.92 * np.sin(angle)
-        product.add(cylinder(0.025, tall + 0.1, 0.15, sides=20).translate((x, y, 0)))
-    bow = [
+        body.add(cylinder(0.025, tall + 0.1, 0.15, sides=20).translate((x, y, 0)))
+    product = body.turned((0, 0, 180 / sides))
+    bow: list[tuple[float, float, float]] = [
         (-base, 0, top + 0.03),
-        (-base * 1.02, 0, top + roof),
-        (0, 0, top + roof + base * 0.9),
-        (base * 1.02, 0, top + roof),
-        (base, 0, top + 0.03),
+        (-base * 0.98, 0, top + roof * 0.6),
+        (-base * 0.7, 0, top + roof + base * 0.35),
+        (0, 0, top + roof + base * 0.75),
     ]
+    bow += [(-x, y, z) for x, y, z in bow[-2::-1]]
     product.add(tube(spline(bow, 9), 0.022))
     return product
 

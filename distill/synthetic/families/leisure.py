@@ -48,7 +48,7 @@ def bicycle(dice: Dice) -> Assembly:
         product.add(placed(cylinder(0.025, 0.1, -0.05, sides=24), hub, (90, 0, 0)))
         for angle in np.arange(spokes) * 2 * np.pi / spokes:
             end = hub + (wheel - 0.055) * np.array([np.cos(angle), 0, np.sin(angle)])
-            product.add(tube([hub, end], 0.003, sides=4))
+            product.add(tube([hub, end], 0.003, sides=14))
     crank = np.array([-0.08, 0, wheel - 0.05])
     saddle = np.array([-0.2 - dice.uniform(0, 0.06), 0, wheel + dice.uniform(0.42, 0.55)])
     head = np.array([base / 2 - 0.2, 0, wheel + dice.uniform(0.45, 0.6)])

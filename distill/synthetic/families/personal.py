@@ -37,7 +37,7 @@ class _Last:
         self.x = -SHOE_LENGTH / 2 * np.cos(np.linspace(0.03, np.pi - 0.03, rows))
         ball_width, toe_lift = dice.uniform(0.84, 0.96), dice.uniform(0.02, 0.12)
         # Closes the outline at heel and toe like a superellipse.
-        closing = np.maximum(1 - (np.abs(self.x) / (SHOE_LENGTH / 2)) ** 4, 0.02) ** 0.4
+        closing = np.maximum(1 - (np.abs(self.x) / (SHOE_LENGTH / 2)) ** 4, 1e-4) ** 0.4
         self.width = (
             self.along(
                 [-0.5, -0.35, -0.05, 0.25, 0.4, 0.5],
@@ -181,7 +181,7 @@ def sandal(dice: Dice) -> Assembly:
             ],
             7,
         )
-        product.add(tube(path, 0.04, flatness=width))
+        product.add(tube(path, 0.04 * width, flatness=1 / width))
     return product
 
 
@@ -368,7 +368,7 @@ def hairbrush(dice: Dice) -> Assembly:
     for across in np.linspace(-0.7, 0.7, rows):
         reach = 0.11 * (1 + long) * np.sqrt(1 - across**2) * 0.9
         for place in np.linspace(-reach, reach, columns):
-            pin = cylinder(0.014, pitch, 0.05, top=0.01, sides=8)
+            pin = cylinder(0.014, pitch, 0.05, top=0.01, sides=14)
             product.add(pin.translate((middle + place, across * wide * 0.72, 0)), claimed=claimed)
     return product
 

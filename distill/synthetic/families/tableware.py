@@ -116,12 +116,12 @@ def plate(dice: Dice) -> Assembly:
     rise = dice.uniform(0.16, 0.3)
     well = dice.uniform(0.06, 0.14)
     edge = radius * rim
-    outer = [(0, 0), (radius * 0.75, 0), (radius * 0.75, 0.03), (radius, well)]
+    outer = [(0, 0), (radius * 0.85, 0), (radius * 0.85, 0.02), (radius * 1.08, well)]
     inner = [
         (edge, rise),
         (edge, rise + 0.03),
-        (radius, well + 0.05),
-        (radius * 0.8, 0.07),
+        (radius, well + 0.06),
+        (radius * 0.93, 0.07),
         (0, 0.07),
     ]
     product.add(revolve([*outer, *inner], 72))

@@ -168,8 +168,7 @@ def knob(dice: Dice) -> Assembly:
     ]
     curve = spline(nodes, 9)
     base = [(0, 0), (foot + 0.05, 0), (foot + 0.05, level[0])]
-    sides = dice.pick(64, 64, 64, 8)
-    product.add(revolve(points(base, curve, (0, level[3])), sides))
+    product.add(revolve(points(base, curve, (0, level[3]))))
     if dice.chance(0.4):
         ring = turned([(0.1, level[3] - 0.03), (0.1, level[3] + 0.03)])
         product.add(ring)
@@ -221,7 +220,7 @@ def lever_handle(dice: Dice) -> Assembly:
     product.add(tube(path, np.linspace(0.12, 0.08, len(path)), flatness=flatness))
     if plate == "plate" and dice.chance(0.7):
         keyhole = extrude_back(
-            circle(0.06, 0, -0.5) + rectangle(0.05, 0.15).translate((0, -0.56)), 0.12, -0.03
+            circle(0.06, 0, -0.5) + rectangle(0.05, 0.15).translate((0, -0.56)), 0.03, -0.045
         )
         product.add(keyhole)
     return product
