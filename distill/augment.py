@@ -70,7 +70,7 @@ def _warp(master: Squares, config: TrainConfig, rng: np.random.Generator) -> Squ
     d, e = -ratio * sin / up, ratio * cos / up
     c = middle - a * (centre + shift_x) - b * (centre + shift_y)
     f = middle - d * (centre + shift_x) - e * (centre + shift_y)
-    turned = Image.fromarray(_TO_POWER[master]).transform(
+    turned = Image.fromarray(_TO_POWER.take(master)).transform(
         (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
     )  # outside the master: 0, no ink
     figure: Squares = _TO_GREY[(np.asarray(turned) * _STEPS).astype(np.uint16)]
@@ -85,11 +85,11 @@ def _strokes(figures: Squares, strength: float, rng: np.random.Generator) -> Squ
         extreme(result[:, :-1], figures[:, 1:], out=result[:, :-1])
         extreme(result[:, :, 1:], figures[:, :, :-1], out=result[:, :, 1:])
         extreme(result[:, :, :-1], figures[:, :, 1:], out=result[:, :, :-1])
-    share = (rng.uniform(-0.5, 1, len(figures)) * strength * 256).astype(np.int32)
-    # Thinning is milder (half): a line one pixel wide would be gone.
-    other = np.where((share > 0)[:, None, None], thick, thin).astype(np.int32)
-    blend = np.abs(share)[:, None, None]
-    return ((other * blend + figures * (256 - blend)) >> 8).astype(np.uint8)
+    share = rng.uniform(-0.5, 1, len(figures)) * strength  # below 0: thinner, and half as much:
+    other = np.where((share > 0)[:, None, None], thick, thin)  # a line of one pixel would be gone
+    blend = np.abs(share * 256).astype(np.uint16)[:, None, None]
+    mixed: Squares = ((other * blend + figures * (256 - blend)) >> 8).astype(np.uint8)
+    return mixed
 
 
 def _grey_values(figures: Squares, strength: float, rng: np.random.Generator) -> Squares:
