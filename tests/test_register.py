@@ -558,3 +558,35 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(
     assert len(register) == 0
     register.add(fakes.designs(1), encoder)
     assert register.verify() == []
+
+
+def test_a_card_that_is_an_empty_folder_keeps_its_place(tmp_path: Path, bundle: Bundle) -> None:
+    card = tmp_path / "card"
+    card.mkdir()
+    before = card.stat().st_ino
+    Register.create(card, bundle).close()
+    assert card.stat().st_ino == before
+    assert not list(card.glob(".*"))
+
+
+def test_a_sheet_that_was_mended_is_no_problem_any_more(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    register.add([fakes.design(1, [fakes.sheet(b"broken")])], encoder)
+    assert len(register.problems()) == 1
+    register.add([fakes.design(1, [fakes.sheet(fakes.drawing(1))])], encoder)
+    assert register.problems() == []
+    assert register.figures_count == 1
+
+
+def test_a_large_design_is_committed_in_pieces(
+    register: Register, encoder: fakes.FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adding, "COMMIT_FIGURES", 4)
+    moments: list[str] = []
+    monkeypatch.setattr(adding, "moment", moments.append)
+    sheets = [fakes.sheet(fakes.drawing(1, v), f"{v}.png", single=True) for v in range(10)]
+    register.add([fakes.design(1, sheets)], encoder)
+    assert moments.count("committed") == 3
+    assert [figure.figure for figure in register.figures(range(10))] == list(range(1, 11))
+    assert register.verify() == []

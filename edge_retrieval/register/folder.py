@@ -81,12 +81,16 @@ class Register:
             )
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
+            # A rename is atomic only within one file system, and an empty folder may be a card.
+            beside = folder if folder.exists() else folder.parent
+            stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=beside))
             try:
                 _fill(stage, bundle, levels)
                 if folder.exists():
-                    folder.rmdir()
-                stage.rename(folder)
+                    for name in (BUNDLE, DATABASE, VECTORS, MANIFEST):
+                        (stage / name).rename(folder / name)
+                else:
+                    stage.rename(folder)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
         return cls.open(folder)
@@ -125,6 +129,7 @@ class Register:
         rows = read_committed_rows(self._database)
         self.vectors = map_vectors(self.folder / VECTORS, rows, self.bundle.dim)
         self._trusted: set[int] = set()
+        self._counted: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         """The number of figures."""
@@ -133,13 +138,19 @@ class Register:
     @property
     def figures_count(self) -> int:
         """How many figures can be found."""
-        return self._database.count("SELECT count(*) FROM figures WHERE row < ?", self._end)
+        return self._counts()[1]
 
     @property
     def designs_count(self) -> int:
         """How many designs can be found."""
-        sql = "SELECT count(DISTINCT design) FROM figures WHERE row < ?"
-        return self._database.count(sql, self._end)
+        return self._counts()[0]
+
+    def _counts(self) -> tuple[int, int]:
+        if self._counted is None:
+            sql = "SELECT count(DISTINCT design), count(*) FROM figures WHERE row < ?"
+            designs, figures = self._database.one(sql, self._end) or (0, 0)
+            self._counted = int(designs), int(figures)
+        return self._counted
 
     @property
     def snapshot(self) -> str:
@@ -279,10 +290,15 @@ class Register:
         self, rows: NDArray[np.int64] | None, excluded: NDArray[np.int64]
     ) -> tuple[int, int]:
         """Return how many designs and figures `rows` (None: all) hold without `excluded`."""
-        if rows is None and not len(excluded):
-            return self.designs_count, self.figures_count
-        left = np.setdiff1d(self.rows_of() if rows is None else rows, excluded, assume_unique=True)
-        return len(np.unique(self.designs_of(left))), len(left)
+        if rows is not None:
+            left = np.setdiff1d(rows, excluded, assume_unique=True)
+            return len(np.unique(self.designs_of(left))), len(left)
+        gone = 0
+        designs, counts = np.unique(self.designs_of(excluded), return_counts=True)
+        for design, count in zip(designs, counts, strict=True):
+            sql = "SELECT count(*) FROM figures WHERE design = ? AND row < ?"
+            gone += self._database.count(sql, int(design), self._end) == count
+        return self.designs_count - gone, self.figures_count - len(excluded)
 
     def designs_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return an integer per row that tells designs apart: equal for figures of one design."""

@@ -111,19 +111,31 @@ def damages(database: Database) -> Iterator[str]:
     for (line,) in database.all("PRAGMA integrity_check"):
         if line != "ok":
             yield f"{database.path}: {line}"
-    numbers, rows = "SELECT number FROM designs", "SELECT row FROM figures"
-    checks: list[tuple[str, Callable[[Any], object]]] = [
-        (numbers, lambda number: read_design(database, number)),
-        (rows, lambda row: read_figures(database, [row])),
+    numbers = [number for (number,) in database.all("SELECT number FROM designs")]
+    rows = [row for (row,) in database.all("SELECT row FROM figures ORDER BY row")]
+    checks: list[tuple[list[Any], Callable[[Any], object]]] = [
+        (numbers, lambda number: _told(database, number)),
         (rows, lambda row: read_picture(database, row)),
+        (_bad_rows(database, rows), lambda row: read_figures(database, [row])),
     ]
-    for sql, check in checks:
-        for (key,) in database.all(sql):
+    for keys, check in checks:
+        for key in keys:
             try:
-                if check(key) is None:
-                    yield f"{database.path}: damaged: {key} is listed but not found"
+                check(key)
             except RegisterError as error:
                 yield str(error)
+
+
+def _bad_rows(database: Database, rows: list[int], at_once: int = 1000) -> list[int]:
+    """Return the rows of those pieces, `at_once` figures each, in which a record is damaged."""
+    bad: list[int] = []
+    for start in range(0, len(rows), at_once):
+        piece = rows[start : start + at_once]
+        try:
+            read_figures(database, piece)
+        except RegisterError:
+            bad += piece
+    return bad
 
 
 def _labels_of(database: Database, node: int) -> LabelPath:
