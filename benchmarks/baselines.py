@@ -76,15 +76,11 @@ def untrained(seed: int) -> Callable[[list[Pixels]], Embeddings]:
     """The shipped encoder's backbone with random weights."""
 
     def embed(masters: list[Pixels]) -> Embeddings:
-        import torch
-
         from distill.config import TrainConfig
-        from distill.model import Student, TorchEncoder
+        from distill.model import TorchEncoder, make_student, preprocessing_of
 
-        torch.manual_seed(seed)
-        config = TrainConfig()
-        student = Student.of(config).eval()
-        return embed_figures(TorchEncoder(student, Preprocessing(size=config.size)), masters)
+        config = TrainConfig(seed=seed)
+        return embed_figures(TorchEncoder(make_student(config), preprocessing_of(config)), masters)
 
     return embed
 

@@ -617,7 +617,7 @@ def synth(
     made = generate(
         out, designs=designs, seed=seed, views=views, size=size, sheets=sheets, track=bar
     )
-    print(f"{out}: {made.designs} designs, {made.figures} figures, {made.subclasses} subclasses")
+    print(f"{out}: {made.designs} designs, {made.figures} figures in {made.files} files")
     say(f"next: edge-ret index {out} -o register")
 
 

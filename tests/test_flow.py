@@ -33,7 +33,7 @@ def test_the_whole_line_runs_from_made_drawings_to_ranked_designs(
         tmp_path / name for name in ("made", "run", "bundles", "register")
     )
     edge_ret("data", "synth", made, "--designs", 108, "--seed", 7, "--views", 3, "--size", 160)
-    small = ["steps=6", "size=64", "dim=32", "backbone=lcnet_050", "validation_every=6"]
+    small = ["steps=6", "size=64", "dim=32", "backbone=lcnet_050", "validate_every=6"]
     chosen = [part for setting in small for part in ("--set", setting)]
     edge_ret("train", "--data", made, "-o", run, *chosen)
     edge_ret("export", run, "--int8", "-o", bundles, "--name", "tiny")
