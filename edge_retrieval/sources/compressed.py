@@ -22,7 +22,7 @@ TAR_SUFFIXES = {
     ".tar.bz2": "bz2",
     ".tbz2": "bz2",
 }
-SPAN = 32 << 20  # bytes between two resting points of a gzip stream
+SPAN = 16 << 20  # bytes of output between two resting points of a gzip stream
 PIECE = 256 << 10  # bytes of input read at once
 
 
@@ -83,7 +83,7 @@ def _inflater(opener: Opener) -> Inflater:
 class Inflater:
     """Any part of a gzip file, from copies of the decompressor kept every `SPAN` bytes.
 
-    A copy is some 40 kB, so 20 GB of drawings cost 25 MB; `gzip.GzipFile` would start from the
+    A copy is some 40 kB, so 20 GB of drawings cost 50 MB; `gzip.GzipFile` would start from the
     beginning at every step back. Reading on from the last place costs nothing extra.
     """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_retrieval.errors import SourceError, TaxonomyError
 from edge_retrieval.sources.design import Box, Design, Problem, Sheet, iso_date
-from edge_retrieval.sources.files import Entry, file_entry, is_archive, is_image, walk
+from edge_retrieval.sources.files import Entry, file_entry, is_archive, is_file, is_image, walk
 from edge_retrieval.sources.jsonstream import objects
 from edge_retrieval.taxonomy import locarno_path, parse_uspc
 
@@ -54,7 +54,7 @@ class _Images:
                 if path.is_dir() and path.name.lower().startswith(self.begin)
             )
         for folder in self._folders:
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 return file_entry(folder / name)
         if self._found is None:
             self._found = self._list()

@@ -79,6 +79,14 @@ def _never(name: str) -> bool:
     return False
 
 
+def is_file(path: Path) -> bool:
+    """Say whether a file is there to be read; pathlib raises where a name is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def walk(path: Path, *, skip: Callable[[str], bool] = _never) -> Iterator[Group | Problem]:
     """Yield the groups of files below `path`: a folder, an archive or one file.
 
@@ -102,19 +110,19 @@ def _walk_folder(
         status = folder.stat()
         here = (status.st_dev, status.st_ino)
         names = sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))
+        folders = {name for name in names if (folder / name).is_dir()}
     except OSError as error:
         yield Problem(str(folder), f"cannot be listed: {error.strerror}")
         return
     if here in above:
         yield Problem(str(folder), "links back to a folder above it: not followed")
         return
-    folders = {name for name in names if (folder / name).is_dir()}
     names = [name for name in names if name in folders or not skip(name)]
     plain: list[Entry] = []
     for name in names:
         if name in folders or is_archive(name):
             continue
-        if (folder / name).is_file():
+        if is_file(folder / name):
             plain.append(file_entry(folder / name))
         else:
             yield Problem(str(folder / name), "a broken link or a device: not read")

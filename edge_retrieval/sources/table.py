@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from edge_retrieval.errors import TaxonomyError
 from edge_retrieval.sources.design import Box, Design, Problem, Sheet, iso_date
-from edge_retrieval.sources.files import file_entry, is_image
+from edge_retrieval.sources.files import file_entry, is_file, is_image
 from edge_retrieval.sources.rows import Row, read_rows
 from edge_retrieval.taxonomy import locarno_path, parse_locarno, parse_uspc, uspc_path
 
@@ -72,25 +72,25 @@ def read(path: Path, *, labels: Sequence[str] = LABEL_COLUMNS) -> Iterator[Desig
         else:
             rows.append(item)
     designs: dict[str, _Gathered] = {}
+    refused: dict[str, str | None] = {}  # why a file name is not taken, if it is not
     for row in rows:
-        yield from _gather(row, table.parent, designs)
+        name = row.values["file_name"]
+        if name not in refused:
+            refused[name] = _refused(name, table.parent)
+        reason = refused[name]
+        if reason is not None:
+            yield Problem(row.where, reason)
+        else:
+            yield from _gather(row, table.parent, designs)
     scheme = _scheme(rows, labels)
     for design in designs.values():
         yield from _finish(design, scheme)
-    yield from _unlisted(table, rows)
+    yield from _unlisted(table, [name for name, reason in refused.items() if reason is None])
 
 
 def _gather(row: Row, folder: Path, designs: dict[str, _Gathered]) -> Iterator[Problem]:
     """Add one row to its design; yield why it cannot be added."""
     name = row.values["file_name"]
-    reason = _refused(name)
-    if reason:
-        yield Problem(row.where, reason)
-        return
-    file = folder / PurePosixPath(name)
-    if not file.is_file():
-        yield Problem(row.where, f"no file {name!r} beside the table")
-        return
     columns = [column for column in DESIGN_COLUMNS if column in row.values]
     number = row.values[columns[0]] if columns else PurePosixPath(name).stem
     if not number:
@@ -107,15 +107,17 @@ def _gather(row: Row, folder: Path, designs: dict[str, _Gathered]) -> Iterator[P
         if design.values.get(column, "") != row.values.get(column, ""):
             first = design.values.get(column, "")
             yield Problem(row.where, f"{number}: {column} differs from {first!r} in {design.where}")
-    yield from _add_figure(design, name, file, box, row)
+    yield from _add_figure(design, folder, name, box, row)
 
 
 def _add_figure(
-    design: _Gathered, name: str, file: Path, box: Box | None, row: Row
+    design: _Gathered, folder: Path, name: str, box: Box | None, row: Row
 ) -> Iterator[Problem]:
-    new = name not in design.pages
-    page = design.pages.setdefault(name, _Page(file, row.values.get("role", "").lower()))
-    if not new and (box is None or not page.boxes):
+    page = design.pages.get(name)
+    if page is None:
+        page = _Page(folder / name, row.values.get("role", "").lower())
+        design.pages[name] = page
+    elif box is None or not page.boxes:
         yield Problem(row.where, f"a second row for {name!r} needs a box, and so does the first")
         return
     if box is not None:
@@ -128,18 +130,14 @@ def _caption(row: Row) -> str:
     return row.values.get("caption", "") or ("" if view.isdigit() else view)
 
 
-def _refused(name: str) -> str | None:
-    """Return why a file name is not taken: it must stay inside the table's folder."""
-    path = PurePosixPath(name)
+def _refused(name: str, folder: Path) -> str | None:
+    """Return why a file name is not taken: it must lie in the table's folder, and be there."""
     if not name or "\0" in name:
         return "the column 'file_name' is empty"
-    if (
-        path.is_absolute()
-        or PureWindowsPath(name).is_absolute()
-        or ".." in re.split(r"[/\\]", name)
-    ):
+    absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
+    if absolute or ".." in re.split(r"[/\\]", name):
         return f"file_name {name!r} leads out of the table's folder"
-    return None
+    return None if is_file(folder / name) else f"no file {name!r} beside the table"
 
 
 def _box(text: str) -> Box | None:
@@ -216,19 +214,19 @@ def _sheets(design: _Gathered) -> tuple[Sheet, ...]:
     return tuple(sheets)
 
 
-def _unlisted(table: Path, rows: Sequence[Row]) -> Iterator[Problem]:
+def _unlisted(table: Path, names: Sequence[str]) -> Iterator[Problem]:
     """Report the images that lie in the folders of listed ones without being listed."""
-    listed = {PurePosixPath(row.values["file_name"]) for row in rows}
-    for folder in sorted({path.parent for path in listed if not _refused(str(path))}):
+    listed: dict[PurePosixPath, set[str]] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        listed.setdefault(path.parent, set()).add(path.name)
+    for folder, known in sorted(listed.items()):
         here = table.parent / folder
-        if not here.is_dir():
+        try:
+            others = {path.name for path in here.iterdir() if is_image(path.name)} - known
+        except OSError as error:
+            yield Problem(str(here), f"cannot be listed: {error.strerror}")
             continue
-        names = sorted(
-            path.name
-            for path in here.iterdir()
-            if is_image(path.name) and folder / path.name not in listed
-        )
-        if names:
-            yield Problem(
-                str(here), f"{len(names)} images are not in {table.name}: {', '.join(names[:3])}"
-            )
+        if others:
+            some = ", ".join(sorted(others)[:3])
+            yield Problem(str(here), f"{len(others)} images are not in {table.name}: {some}")

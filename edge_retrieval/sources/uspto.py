@@ -9,7 +9,15 @@ from xml.parsers import expat
 
 from edge_retrieval.errors import DrawingError
 from edge_retrieval.sources.design import Design, Problem
-from edge_retrieval.sources.files import Entry, Group, is_image, is_noise, problem_of, walk
+from edge_retrieval.sources.files import (
+    Entry,
+    Group,
+    file_entry,
+    is_image,
+    is_noise,
+    problem_of,
+    walk,
+)
 from edge_retrieval.sources.grant import is_design, read_grant
 from edge_retrieval.sources.safexml import UnsafeXml, parse
 
@@ -22,7 +30,8 @@ def read(path: Path) -> Iterator[Design | Problem]:
     """Yield the design grants below `path`, as they come, and the problems met.
 
     Reads `USD0909824-20210209/` with its XML and TIFFs, ZIPs of such folders, and weekly tars of
-    such ZIPs (`I20210209.tar/DESIGN/USD0909824-20210209.ZIP`), nested up to four archives deep.
+    such ZIPs (`I20210209.tar/DESIGN/USD0909824-20210209.ZIP`), nested up to four archives deep;
+    also one XML with the drawings beside it.
     Only one grant at a time is in memory. Patents that are not designs are counted in one problem
     at the end. Of two grants with one number, the first is taken.
     """
@@ -35,7 +44,8 @@ def read(path: Path) -> Iterator[Design | Problem]:
         others += found
         return found
 
-    for group in walk(path, skip=other_grant):
+    alone = path.is_file() and path.suffix.lower() == ".xml"
+    for group in [_beside(path)] if alone else walk(path, skip=other_grant):
         if isinstance(group, Problem):
             yield group
             continue
@@ -50,6 +60,16 @@ def read(path: Path) -> Iterator[Design | Problem]:
                 yield item
     if others:
         yield Problem(str(path), f"{others} grants are not of designs: not read")
+
+
+def _beside(document: Path) -> Group:
+    """Return one XML and the drawings of its folder that bear its name."""
+    own = [
+        file_entry(path)
+        for path in sorted(document.parent.iterdir())
+        if path == document or (is_image(path.name) and path.name.startswith(document.stem))
+    ]
+    return Group((), str(document.parent), tuple(own))
 
 
 def _read_group(group: Group) -> Iterator[Design | Problem | None]:

@@ -64,6 +64,7 @@ def test_named_views_are_captions(write, split):
         ("sheets/a.png,D1,,,,0,-1 0 3 3", "is not x0 y0 x1 y1"),
         ("sheets/a.png,D1,,,,0,a b c d", "is not x0 y0 x1 y1"),
         ("sheets/none.png,D1,,,,0,", "no file 'sheets/none.png'"),
+        ("x" * 300 + ".png,D1,,,,0,", "no file 'xxx"),
         ("../a.png,D1,,,,0,", "leads out of the table's folder"),
         ("sheets/../../a.png,D1,,,,0,", "leads out of the table's folder"),
         (r"..\a.png,D1,,,,0,", "leads out of the table's folder"),

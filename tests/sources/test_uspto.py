@@ -64,6 +64,13 @@ def test_the_same_grants_are_found_in_every_packing(form, tmp_path, made, split)
         assert {sheet.read() for sheet in design.sheets} == {made.tiff()}
 
 
+def test_one_xml_brings_the_drawings_beside_it(tmp_path, made, split):
+    made.lay(tmp_path, made.grant("USD0000001") | made.grant("USD0000002"))
+    [design], problems = split(uspto.read(tmp_path / "USD0000002-20210209.XML"))
+    assert problems == []
+    assert (design.number, len(design.sheets)) == ("USD0000002", 3)
+
+
 def test_the_place_of_a_nested_drawing_tells_every_archive_on_the_way(tmp_path, made, split):
     inner = made.zipped(made.grant(), "USD0909824-20210209/")
     made.lay(tmp_path, {"I.tar": made.tarred({"DESIGN/USD0909824-20210209.ZIP": inner})})
