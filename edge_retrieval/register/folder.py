@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,7 +19,8 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.adding import Adder
 from edge_retrieval.register.classes import nodes_within
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.manifest import MANIFEST, read_manifest, write_manifest
+from edge_retrieval.register.making import BUNDLE, DATABASE, GRAPH, LOCK, VECTORS, make_folder
+from edge_retrieval.register.manifest import read_manifest
 from edge_retrieval.register.reading import (
     damages,
     read_committed_rows,
@@ -31,12 +30,10 @@ from edge_retrieval.register.reading import (
     read_picture,
 )
 from edge_retrieval.register.records import AddResult, DesignRecord, FigureRecord
-from edge_retrieval.register.vectors import map_vectors, sha256_of_rows, writer_lock, writing
+from edge_retrieval.register.vectors import map_vectors, writer_lock
+from edge_retrieval.register.verifying import check_batches, damaged_batches
 from edge_retrieval.sources.design import Design, Problem
 from edge_retrieval.taxonomy import LOCARNO_LEVELS, LabelPath, Taxonomy
-
-BUNDLE = "bundle"
-DATABASE, VECTORS, GRAPH, LOCK = "designs.sqlite", "vectors.f32", "graph.hnsw", "writer.lock"
 
 
 class Register:
@@ -71,28 +68,7 @@ class Register:
         Raises:
             RegisterError: There is something already, or no permission to write.
         """
-        if (folder / MANIFEST).exists():
-            raise RegisterError(
-                f"{folder}: is a register already", hint="add to it, or choose another folder"
-            )
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise RegisterError(
-                f"{folder}: exists and is not a register", hint="choose another folder"
-            )
-        with writing(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            # A rename is atomic only within one file system, and an empty folder may be a card.
-            beside = folder if folder.exists() else folder.parent
-            stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=beside))
-            try:
-                _fill(stage, bundle, levels)
-                if folder.exists():
-                    for name in (BUNDLE, DATABASE, VECTORS, MANIFEST):
-                        (stage / name).rename(folder / name)
-                else:
-                    stage.rename(folder)
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
+        make_folder(folder, bundle, levels)
         return cls.open(folder)
 
     @classmethod
@@ -331,17 +307,8 @@ class Register:
         Raises:
             RegisterError: A byte of them has changed since it was written.
         """
-        for row in rows:
-            sql = "SELECT first, rows, sha256 FROM batches WHERE first <= ? ORDER BY first DESC"
-            first, count, sha256 = self._database.one(f"{sql} LIMIT 1", int(row)) or (0, 0, "")
-            if first in self._trusted:
-                continue
-            if sha256_of_rows(self.vectors[first : first + count]) != sha256:
-                raise RegisterError(
-                    f"{self.folder / VECTORS}: damaged: rows {first} to {first + count - 1}",
-                    hint="copy the register again, or index the designs anew",
-                )
-            self._trusted.add(first)
+        path = self.folder / VECTORS
+        self._trusted |= check_batches(self._database, path, self.vectors, rows, self._trusted)
 
     def verify(self) -> list[str]:
         """Hold every byte against its checksum; return what is wrong, a line each."""
@@ -350,22 +317,7 @@ class Register:
             found = list(damages(self._database))
         except (BundleError, RegisterError) as error:
             return [str(error)]
-        self._trusted = set()
-        sql = "SELECT first FROM batches WHERE first < ? ORDER BY first"
-        for (first,) in self._database.all(sql, self._end):
-            try:
-                self.check_rows([first])
-            except RegisterError as error:
-                found.append(str(error))
+        found += damaged_batches(self._database, self.folder / VECTORS, self.vectors)
         if self.figures_count != self._end:
             found.append(f"{self.folder}: {self.figures_count} figures but {self._end} vectors")
         return found
-
-
-def _fill(stage: Path, bundle: Bundle, levels: Sequence[str]) -> None:
-    """Write all files of an empty register, the one that makes it a register last."""
-    stage.chmod(0o755)  # mkdtemp's 0700 would hide a shared register from others
-    bundle.copy_to(stage / BUNDLE)
-    Database.create(stage / DATABASE)
-    (stage / VECTORS).touch()
-    write_manifest(stage, bundle, levels)
