@@ -10,8 +10,8 @@ from importlib.util import find_spec
 
 from edge_retrieval.errors import ConfigError, MissingExtraError
 
-# torch's threads wait by spinning, by default: where other processes want the cores, too, a training
-# step then takes several times the processor time. OpenMP reads this once, when torch is imported.
+# torch's threads wait by spinning, by default: where other processes want the cores as well, a step
+# then takes several times the processor time. OpenMP reads this once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {

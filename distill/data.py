@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -184,7 +186,7 @@ def _source(path: Path, preprocessing: Preprocessing, cache: Path, track: Track)
     if file.is_file():
         try:
             return _read_cache(file)
-        except (OSError, ValueError, KeyError):  # cut short or damaged: cut the source again
+        except _DAMAGED:  # cut short, say: cut the source again
             file.unlink(missing_ok=True)
     part = _cut_source(path, preprocessing, track)
     _write_cache(file, part)
@@ -293,6 +295,9 @@ def _write_cache(file: Path, part: _Part) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def _read_cache(file: Path) -> _Part:

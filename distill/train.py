@@ -343,7 +343,7 @@ def _write_start(
 ) -> None:
     if not training:
         raise SourceError("no design is left to train on", hint="lower held_out, or add designs")
-    said = {
+    said: dict[str, Any] = {
         "created": now(),
         "versions": versions(),
         "host": host(),
@@ -353,10 +353,19 @@ def _write_start(
         "drawings": hashlib.sha256(drawings.fitted.tobytes()).hexdigest(),
         "problems": len(drawings.problems),
     }
+    _check_same_drawings(out / "provenance.json", said["drawings"])
     config.save(out / "config.toml")
     (out / "provenance.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     problems = [{"where": p.where, "reason": p.reason} for p in drawings.problems]
     (out / "problems.json").write_text(json.dumps(problems, indent=1) + "\n", encoding="utf-8")
+
+
+def _check_same_drawings(file: Path, drawings: object) -> None:
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["drawings"] != drawings:
+        raise ConfigError(
+            f"{file.parent} was begun with other drawings",
+            hint="give the sources it was begun with, unchanged, or choose another folder",
+        )
 
 
 def _counts(scheme: Scheme) -> dict[str, int]:
