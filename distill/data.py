@@ -301,7 +301,7 @@ _DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.er
 
 
 def _read_cache(file: Path) -> _Part:
-    with np.load(file, allow_pickle=False) as stored:
+    with file.open("rb") as raw, np.load(raw, allow_pickle=False) as stored:
         said = json.loads(stored["said"].tobytes())
         return _Part(
             stored["masters"],

@@ -121,7 +121,7 @@ def test_the_gradient_is_right() -> None:
 def test_without_a_positive_the_loss_is_zero_with_a_gradient(count: int) -> None:
     z = rows(count).requires_grad_()
     loss = hierarchical_loss(z, torch.arange(count)[:, None], mass=(1,))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert z.grad is not None and (z.grad == 0).all()
 
@@ -131,6 +131,6 @@ def test_half_precision_stays_finite_at_a_low_temperature(dtype: torch.dtype) ->
     z = rows(12).to(dtype).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         loss = hierarchical_loss(z, tree(12), mass=MASS, temperature=0.01)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.dtype == torch.float32 and torch.isfinite(loss)
     assert z.grad is not None and torch.isfinite(z.grad).all()

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from distill import train as module
 from distill.config import TrainConfig
+from distill.data import load_drawings
 from distill.model import load_student, make_student
 from distill.train import train, validate
 from edge_retrieval.errors import ConfigError, SourceError
@@ -79,7 +80,7 @@ def test_training_finds_designs_better_than_an_untrained_network(
 ) -> None:
     config = TrainConfig(**{**vars(TINY), "steps": 40, "validate_every": 50})
     result = train(config, [source], tmp_path / "run", cache=cache)
-    drawings = module.load_drawings([source], config, cache=cache)
+    drawings = load_drawings([source], config, cache=cache)
     _, held_out = drawings.split(config.held_out, config.seed)
     untrained = validate(make_student(config), drawings, held_out)["mAP"]
     assert result.steps == 40
