@@ -150,3 +150,12 @@ def test_the_data_are_json_and_tell_what_the_hits_tell(
             assert line["labels"] == list(hit.design.labels)
             assert line["figure"] == hit.figure.figure
             assert line["query_figure"] == hit.query_figure + 1
+
+
+def test_an_answer_with_something_left_out_is_json_too(register: Register) -> None:
+    asked = query_from_bytes(fakes.drawing(50), "own.png", cut=False)
+    encoder = fakes.FakeEncoder(register.bundle.fingerprint)
+    found = search(register, [asked], encoder, exclude_self=True, within=["06"], k=2)
+    found += search(register, [asked], encoder, exclude_self=True, exclude_designs=["D0001"])
+    data = json.loads(json.dumps(to_json(found, register=register)))
+    assert [result["compared_designs"] for result in data["results"]] == [4, 5]

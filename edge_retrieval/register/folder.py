@@ -271,9 +271,9 @@ class Register:
             return len(np.unique(self.designs_of(left))), len(left)
         gone = 0
         designs, counts = np.unique(self.designs_of(excluded), return_counts=True)
-        for design, count in zip(designs, counts, strict=True):
+        for design, count in zip(designs.tolist(), counts.tolist(), strict=True):
             sql = "SELECT count(*) FROM figures WHERE design = ? AND row < ?"
-            gone += self._database.count(sql, int(design), self._end) == count
+            gone += self._database.count(sql, design, self._end) == count
         return self.designs_count - gone, self.figures_count - len(excluded)
 
     def designs_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -61,8 +61,8 @@ class FigureRecord:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
-        return f"figure {self.figure} ({self.sheet})"
+        """What a person calls it: its place in the design."""
+        return f"figure {self.figure}"
 
 
 @dataclass
