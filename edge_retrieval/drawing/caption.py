@@ -78,7 +78,7 @@ def find_captions(page: Page, cells: Cells, parts: Parts) -> list[Caption]:
         if caption is not None:
             found.append(caption)
     found.sort(key=lambda caption: -caption.likeness)
-    found = [c for c in found if c.likeness >= CERTAIN or not _within_large(c.box, parts)]
+    found = [c for c in found if c.likeness >= CERTAIN or not _enclosed(c.box, cells, parts)]
     sure = [caption for caption in found if caption.likeness >= SURE]
     kept: list[Caption] = []
     for caption in found:
@@ -112,15 +112,18 @@ def _candidates(cells: Cells, parts: Parts) -> Ints:
     return np.unique(np.concatenate(found), axis=0)
 
 
-def _within_large(box: Ints, parts: Parts) -> bool:
-    """Whether a box lies within a part of the drawing that is much larger than it."""
-    centre = (box[:2] + box[2:]) / 2
+def _enclosed(box: Ints, cells: Cells, parts: Parts) -> bool:
+    """Whether one part of the drawing, much larger than a box, goes round it on all four sides."""
+    x0, y0, x1, y1 = box
     sides = parts.boxes[:, 2:] - parts.boxes[:, :2]
-    large = (sides.min(1) >= 2 * (box[2:] - box[:2]).min()) & (
-        sides.max(1) >= (box[2:] - box[:2]).max()
-    )
-    around = ((parts.boxes[:, :2] < centre) & (parts.boxes[:, 2:] > centre)).all(1)
-    return bool((large & around).any())
+    large = sides.min(1) >= 2 * min(x1 - x0, y1 - y0)
+    large &= ((parts.boxes[:, :2] < box[:2]) & (parts.boxes[:, 2:] > box[2:])).all(1)
+    for part in np.flatnonzero(large):
+        mask = parts.labels == part
+        beams = mask[y0:y1, :x0], mask[y0:y1, x1:], mask[:y0, x0:x1], mask[y1:, x0:x1]
+        if all(beam.any() for beam in beams):
+            return True
+    return False
 
 
 def _count(total: Ints, boxes: Ints) -> Ints:
@@ -141,20 +144,22 @@ def _alike(caption: Caption, other: Caption) -> bool:
 def _with_number(caption: Caption, boxes: Ints) -> Caption:
     """Stretch a caption over the number that follows it in the same line."""
     box = caption.box.copy()
-    along = 0 if caption.turn in (0, 180) else 1
+    along, onward = {0: (0, True), 180: (0, False), 90: (1, True), 270: (1, False)}[caption.turn]
     across = 1 - along
     height = int(box[across + 2] - box[across])
-    for _ in range(6):
-        inside = (boxes[:, across] >= box[across] - 0.35 * height) & (
-            boxes[:, across + 2] <= box[across + 2] + 0.35 * height
-        )
-        gap = np.maximum(boxes[:, along] - box[along + 2], box[along] - boxes[:, along + 2])
-        short = boxes[:, along + 2] - boxes[:, along] <= 2.2 * height
-        near = inside & short & (gap < 1.3 * height)
-        stretched = hull_of(np.vstack([box[None], boxes[near]]))
-        if np.array_equal(stretched, box) or stretched[along + 2] - stretched[along] > 9 * height:
+    inside = (boxes[:, across] >= box[across] - 0.35 * height) & (
+        boxes[:, across + 2] <= box[across + 2] + 0.35 * height
+    )
+    line = boxes[inside & (boxes[:, along + 2] - boxes[:, along] <= 1.5 * height)]
+    while len(line):
+        gap = line[:, along] - box[along + 2] if onward else box[along] - line[:, along + 2]
+        after = (gap < 1.2 * height) & (gap > -0.2 * height)
+        if not after.any():
             break
-        box = stretched
+        longer = hull_of(np.vstack([box[None], line[after]]))
+        if longer[along + 2] - longer[along] > 9 * height:
+            break
+        box, line = longer, line[~after]
     return Caption(box=box, turn=caption.turn, likeness=caption.likeness)
 
 
@@ -217,7 +222,8 @@ def _matrices() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.fl
         places = np.arange(size)
         near = np.clip(places[:, None] + [-1, 0, 1], 0, size - 1)
         out = np.zeros((size, size), dtype=np.float32)
-        np.add.at(out, (places[:, None], near), np.float32(1 / 3))
+        for place in range(size):
+            np.add.at(out[place], near[place], np.float32(1 / 3))
         return out
 
     starts = []

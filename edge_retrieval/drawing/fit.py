@@ -149,7 +149,8 @@ def shrink(image: Image.Image, size: tuple[int, int], *, bilevel: bool = False) 
     powers = Image.fromarray(_TO_INK[np.asarray(image)])  # mode "F"
     mean = powers.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
     index = np.clip(np.rint(np.asarray(mean)), 0, _FULL).astype(np.int64)
-    return _TO_GREY[index]
+    grey: Pixels = _TO_GREY[index]
+    return grey
 
 
 def _inside(pixels: Pixels, side: int) -> Pixels:

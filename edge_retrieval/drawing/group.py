@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.drawing.caption import Caption
+from edge_retrieval.drawing.furniture import furniture
 from edge_retrieval.drawing.ink import (
     Cells,
     Ints,
@@ -35,7 +36,7 @@ def group_parts(cells: Cells, parts: Parts, captions: Sequence[Caption]) -> list
         parts: Its connected parts.
         captions: They are left out, and their number is the number of figures, if it can be.
     """
-    drawn = ~captioned(parts, captions) & ~_furniture(cells, parts)
+    drawn = ~captioned(parts, captions) & ~furniture(cells, parts)
     if not drawn.any():  # what looked like a caption is the drawing
         drawn, captions = ~drawn, ()
     page = scale_of(cells, captions)
@@ -58,11 +59,11 @@ def scale_of(cells: Cells, captions: Sequence[Caption]) -> float:
 
     Captions tell: their letters are about 5 mm high, a 50th of the page.
     """
-    long = max(cells.ink.shape)
+    long = float(max(cells.ink.shape))
     if not captions:
         return long
-    heights = [min(c.box[2] - c.box[0], c.box[3] - c.box[1]) for c in captions]
-    return float(min(max(long, 45 * np.median(heights)), 4 * long))
+    heights = [int((caption.box[2:] - caption.box[:2]).min()) for caption in captions]
+    return min(max(long, 45 * float(np.median(heights))), 4 * long)
 
 
 def captioned(parts: Parts, captions: Sequence[Caption]) -> Mask:
@@ -73,11 +74,6 @@ def captioned(parts: Parts, captions: Sequence[Caption]) -> Mask:
         low, high = caption.box[:2], caption.box[2:]
         found |= ((centre >= low) & (centre <= high)).all(1)
     return found
-
-
-def _furniture(cells: Cells, parts: Parts) -> Mask:
-    """Return `(N,)`: whether a part is a page border or stands in the header line."""
-    return np.zeros(len(parts), dtype=bool)
 
 
 def _near(parts: Parts, drawn: Mask, reach: int) -> list[Ints]:
@@ -148,7 +144,8 @@ def _with_loose_parts(parts: Parts, groups: list[Ints], page: float) -> list[Int
         long = (hulls[:, 2:] - hulls[:, :2]).max(1)
         loose = long[:, None] < 0.25 * long[None]
         near = gaps_between(hulls, hulls) < 2.5 * GAP * page
-        return (_shares(hulls) > 0.25) | (loose & near)
+        together: Mask = (_shares(hulls) > 0.25) | (loose & near)
+        return together
 
     return _merged(parts, groups, belong)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_retrieval.arrays import Pixels
 from edge_retrieval.drawing.decode import Page
 
 CELLS = 400
@@ -22,13 +23,11 @@ class Cells:
 
     Attributes:
         step: Pixels of `Page.image` on each side of a cell.
-        ink: `(h, w)` bool: the cell holds ink.
-        weight: `(h, w)` float32: how much, in pixels of `Page.image`.
+        ink: `(h, w)` bool: the cell holds ink, and not only a lone pixel of it.
     """
 
     step: int
     ink: Mask
-    weight: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,20 @@ def cells_of(page: Page) -> Cells:
     dark = 255 - np.asarray(small)
     # A 1-bit page has no noise in its grey values: a single pixel in a cell is ink.
     least = max(1, int(0.75 * 255 / step**2)) if page.bilevel else max(6, 48 // step)
-    weight = dark.astype(np.float32) * np.float32(step * step / 255)
-    return Cells(step=step, ink=dark >= least, weight=weight)
+    ink = dark >= least
+    if page.bilevel and step >= 4:
+        clean = ink & ~_dust(ink, dark, step)
+        ink = clean if clean.any() else ink
+    return Cells(step=step, ink=ink)
+
+
+def _dust(ink: Mask, dark: Pixels, step: int) -> Mask:
+    """Return the cells that hold one to three pixels and have no neighbour with ink."""
+    padded = np.pad(ink, 1).astype(np.uint8)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    dust: Mask = (around == 1) & (dark <= 3.5 * 255 / step**2)
+    return dust
 
 
 def parts_of(mask: Mask) -> Parts:
