@@ -107,7 +107,7 @@ def lines_of(design: SyntheticDesign, view: str, *, frame: int, seed: int) -> li
     if view not in VIEWS:
         raise ConfigError(f"no view {view!r}", hint=f"choose from {', '.join(VIEWS)}")
     rng = generator(seed, design.family.key, design.index, view, "lines")
-    resolution = int(np.clip(frame * 1.25, 200, 720))
+    resolution = int(np.clip(frame * 1.25, 280, 720))
     strokes = figure_strokes(design.mesh, design.style, view, rng, resolution)
     if design.style.wobble and strokes:
         strokes = _wobbled(strokes, design.style.wobble, rng)

@@ -22,7 +22,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 CREASE_DEGREES = 30.0
 """An edge whose faces turn more than this is drawn; facets of round bodies turn less."""
 
-LARGE_FLAT = 0.008
+LARGE_FLAT = 0.02
 """Area, in squares of the largest extent, from which a flat face meets a rounding visibly."""
 
 SLIVER = 2e-3

@@ -329,3 +329,14 @@ def test_a_contact_sheet_has_a_row_a_family_and_a_column_a_view(tmp_path):
     )
     with Image.open(path) as image:
         assert image.size == (3 * 64, 2 * (64 + 16))
+
+
+def test_made_sheets_are_read_by_the_table_source(tmp_path):
+    from edge_retrieval.sources import Design, open_source
+
+    made = generate(tmp_path / "set", designs=2, seed=1, views=4, sheets=True)
+    designs = [design for design in open_source(made.folder) if isinstance(design, Design)]
+    assert [design.number for design in designs] == ["MADE-0203-00000", "MADE-0203-00001"]
+    assert [design.labels for design in designs] == [("02", "02-03")] * 2
+    for design in designs:
+        assert sum(len(sheet.boxes or ()) for sheet in design.sheets) == 4

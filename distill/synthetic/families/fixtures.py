@@ -332,10 +332,11 @@ def lantern(dice: Dice) -> Assembly:
         x, y = radius * 0.92 * np.cos(angle), radius * 0.92 * np.sin(angle)
         body.add(cylinder(0.025, tall + 0.1, 0.15, sides=20).translate((x, y, 0)))
     product = body.turned((0, 0, 180 / sides))
+    span = base * np.cos(np.pi / sides)
     bow: list[tuple[float, float, float]] = [
-        (-base, 0, top + 0.03),
-        (-base * 0.98, 0, top + roof * 0.6),
-        (-base * 0.7, 0, top + roof + base * 0.35),
+        (-span, 0, top + 0.03),
+        (-span * 0.98, 0, top + roof * 0.6),
+        (-span * 0.7, 0, top + roof + base * 0.35),
         (0, 0, top + roof + base * 0.75),
     ]
     bow += [(-x, y, z) for x, y, z in bow[-2::-1]]

@@ -161,12 +161,14 @@ def toy_car(dice: Dice) -> Assembly:
 
     def tapered(rows: Points) -> Points:
         x, y, z = rows.T
-        return np.column_stack([x, y * (1 - 0.3 * np.clip(z - hood, 0, 1)), z])
+        # Linear in z from the ground up: the sides stay plane.
+        return np.column_stack([x, y * (1 - 0.2 * (z - 0.2)), z])
 
     body = body.warp_batch(tapered)
     for x in (-long * 0.3, long * 0.3):
-        arch = cylinder(radius * 1.2, width * 3, -width * 1.5)
-        body -= placed(arch, (x, 0, radius), (90, 0, 0))
+        for side in (-1, 1):
+            arch = cylinder(radius * 1.2, width * 0.4, -width * 0.2)
+            body -= placed(arch, (x, side * width / 2, radius), (90, 0, 0))
     middle = long * (back + ahead) / 2
     glass = rectangle(long * (ahead - back) * 0.85, (roof - hood) * 0.6, 0.06)
     window = extrude_back(glass.translate((middle, (roof + hood) / 2)), width * 3)

@@ -34,7 +34,7 @@ class _Last:
 
     def __init__(self, dice: Dice, heel: float) -> None:
         rows = 44
-        self.x = -SHOE_LENGTH / 2 * np.cos(np.linspace(0.03, np.pi - 0.03, rows))
+        self.x = -SHOE_LENGTH / 2 * np.cos(np.linspace(0.08, np.pi - 0.08, rows))
         ball_width, toe_lift = dice.uniform(0.84, 0.96), dice.uniform(0.02, 0.12)
         # Closes the outline at heel and toe like a superellipse.
         closing = np.maximum(1 - (np.abs(self.x) / (SHOE_LENGTH / 2)) ** 4, 1e-4) ** 0.4
@@ -60,7 +60,7 @@ class _Last:
         """Loft a body on the last: `height` (R,) above `lift` above the ground line."""
         rings = []
         for x, width, tall, ground in zip(
-            self.x, self.width + widen, height, self.ground, strict=True
+            self.x * (1 + widen / 3), self.width + widen, height, self.ground, strict=True
         ):
             section = superellipse(width, tall, power, 36)
             rings.append(
@@ -76,7 +76,7 @@ def _upper_height(last: _Last, ankle: float, instep: float) -> NDArray[np.float6
         [-0.5, -0.42, -0.3, -0.1, 0.1, 0.3, 0.43, 0.5],
         [ankle * 0.9, ankle, ankle, ankle * 0.93, instep, 0.52, 0.42, 0.34],
     )
-    return heights * np.maximum(last.closing, 0.3) ** 0.5
+    return heights * last.closing**0.4
 
 
 def sneaker(dice: Dice) -> Assembly:
@@ -136,7 +136,7 @@ def boot(dice: Dice) -> Assembly:
     )
     hollow = stack(
         [
-            (sole + tall * 0.7, wide * 0.85, 0.6, ankle, 0),
+            (sole + tall * 0.7, 0.7, 0.5, ankle, 0),
             (sole + tall + 0.1, wide * 0.88, 0.64, ankle, 0),
         ],
         2.2,

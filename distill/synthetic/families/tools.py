@@ -215,7 +215,7 @@ def lever_handle(dice: Dice) -> Assembly:
         "plate": slab(0.55, 1.6, 0.08, corner),
     }[plate]
     product.add(placed(shape, (0, 0.04, 0), (90, 0, 0)))
-    product.add(placed(cylinder(0.11, out + 0.05), turn=(90, 0, 0)))
+    product.add(placed(cylinder(0.11, out), turn=(90, 0, 0)))
     path = spline([(-0.1, -out, 0), (0.4, -out - 0.03, 0.02), (long, -out + 0.03, sag)], 9)
     product.add(tube(path, np.linspace(0.12, 0.08, len(path)), flatness=flatness))
     if plate == "plate" and dice.chance(0.7):
