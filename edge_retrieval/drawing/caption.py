@@ -6,6 +6,7 @@ letters are compared with those of known captions, in four directions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,8 +30,11 @@ from edge_retrieval.drawing.letters import LETTERS
 SURE = 0.65
 """Least correlation with known letters for a word to be a caption."""
 
-LIKELY = 0.5
+LIKELY = 0.57
 """The same, for a word as high as a sure caption of the page and turned the same way."""
+
+MOST_LIKELY = 4
+"""Captions found with the help of one that is sure, itself included."""
 
 CERTAIN = 0.85
 """The same, for a word within the outline of a drawing."""
@@ -80,12 +84,20 @@ def find_captions(page: Page, cells: Cells, parts: Parts) -> list[Caption]:
     found.sort(key=lambda caption: -caption.likeness)
     found = [c for c in found if c.likeness >= CERTAIN or not _enclosed(c.box, cells, parts)]
     sure = [caption for caption in found if caption.likeness >= SURE]
+    likely = [c for c in found if c.likeness < SURE and any(_alike(c, other) for other in sure)]
+    kept = _apart(sure)
+    more = _apart(kept + likely)
+    if len(more) <= MOST_LIKELY * len(kept):  # else it is a pattern in the drawing
+        kept = more
+    return [_with_number(caption, parts.boxes) for caption in kept]
+
+
+def _apart(captions: Sequence[Caption]) -> list[Caption]:
+    """Return captions, best first, without those that touch a better one."""
     kept: list[Caption] = []
-    for caption in found:
-        if caption.likeness < SURE and not any(_alike(caption, other) for other in sure):
-            continue
+    for caption in captions:
         if not any(gaps_between(caption.box[None], other.box[None]).item() == 0 for other in kept):
-            kept.append(_with_number(caption, parts.boxes))
+            kept.append(caption)
     return kept
 
 

@@ -46,6 +46,8 @@ def group_parts(cells: Cells, parts: Parts, captions: Sequence[Caption]) -> list
         reach = max(1, reach // 2)
         groups = _without_specks(parts, _near(parts, drawn, reach), page)
     if len(groups) > max(1, len(captions)):
+        whole = _merged(parts, groups, lambda hulls: _shares(hulls) > 0.8)
+        groups = whole if len(whole) >= len(captions) else groups
         groups = _without_words(parts, groups, page)
     if len(captions) == 1:
         return [np.concatenate(groups)]
@@ -77,15 +79,14 @@ def captioned(parts: Parts, captions: Sequence[Caption]) -> Mask:
 
 
 def _near(parts: Parts, drawn: Mask, reach: int) -> list[Ints]:
-    """Join parts whose ink is at most 2 * reach cells apart, and those within others' boxes."""
+    """Join parts whose ink is at most 2 * reach cells apart."""
     mask = parts.labels >= 0
     mask[mask] = drawn[parts.labels[mask]]
     areas = parts_of(grown(mask, reach)).labels
     rows, columns = np.nonzero(mask)
     owner = np.full(len(parts), -1, dtype=np.int64)
     owner[parts.labels[rows, columns]] = areas[rows, columns]
-    groups = [np.flatnonzero(owner == area) for area in range(int(owner.max(initial=-1)) + 1)]
-    return _merged(parts, groups, lambda hulls: _shares(hulls) > 0.8)
+    return [np.flatnonzero(owner == area) for area in range(int(owner.max(initial=-1)) + 1)]
 
 
 def _sides(parts: Parts, groups: Sequence[Ints]) -> Ints:

@@ -47,12 +47,18 @@ def light_ink_on_nothing(image: Image.Image) -> Image.Image:
     return layer
 
 
+def white_is_zero(image: Image.Image) -> bytes:
+    """Write the inverted image and say so in the tag PhotometricInterpretation."""
+    data = data_of(image, "TIFF")
+    tag = (262).to_bytes(2, "little") + b"\x03\x00\x01\x00\x00\x00"
+    assert data.count(tag + b"\x01") == 1
+    return data.replace(tag + b"\x01", tag + b"\x00")
+
+
 KINDS = {
     "1-bit": lambda: data_of(ring("1", 0, 1)),
     "fax": lambda: data_of(ring("1", 0, 1), "TIFF", compression="group4"),
-    "fax, white is zero": lambda: data_of(
-        ring("1", 0, 1), "TIFF", compression="group4", tiffinfo={262: 0}
-    ),
+    "TIFF, white is zero": lambda: white_is_zero(ring("1", 1, 0)),
     "raw TIFF": lambda: data_of(ring(), "TIFF"),
     "BMP": lambda: data_of(ring(), "BMP"),
     "palette": lambda: data_of(ring().convert("P")),
