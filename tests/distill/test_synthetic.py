@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -340,3 +342,15 @@ def test_made_sheets_are_read_by_the_table_source(tmp_path):
     assert [design.labels for design in designs] == [("02", "02-03")] * 2
     for design in designs:
         assert sum(len(sheet.boxes or ()) for sheet in design.sheets) == 4
+
+
+def test_without_the_train_extra_the_error_says_how_to_install_it():
+    code = (
+        "import sys; sys.modules['manifold3d'] = None\n"
+        "from edge_retrieval.errors import MissingExtraError\n"
+        "try:\n    import distill.synthetic\n"
+        "except MissingExtraError as error:\n    print(error, '|', error.hint)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.stdout.startswith("making drawings needs the optional 'train' dependencies | pip")

@@ -8,27 +8,37 @@ from __future__ import annotations
 
 from distill.synthetic.families import (
     containers,
+    cutlery,
     electronics,
     fixtures,
     furniture,
+    grooming,
     leisure,
+    lighting,
     personal,
+    seats,
     tableware,
     timepieces,
     tools,
+    vases,
 )
 from distill.synthetic.parts import Family
 
 _MODULES = (
     personal,
+    grooming,
     furniture,
+    seats,
     tableware,
+    cutlery,
     tools,
     containers,
+    vases,
     timepieces,
     leisure,
     electronics,
     fixtures,
+    lighting,
 )
 
 FAMILIES: dict[str, Family] = {
