@@ -258,6 +258,7 @@ def index(
     )
     try:
         result = register.add(bar(itertools.chain([first], designs), "Indexing"), encoder)
+        register.build_graph()  # does nothing while exact search is fast enough
     except BaseException:
         register.close()
         if is_new and register.designs_count == 0:
@@ -607,6 +608,13 @@ def synth(
     sheets: Annotated[
         bool, typer.Option("--sheets", help="Pages with captions, as an office publishes them.")
     ] = False,
+    restyled: Annotated[
+        float,
+        typer.Option(
+            "--restyled", help="Share of designs whose figures are by several hands.", min=0, max=1
+        ),
+    ] = 0.0,
+    workers: Annotated[int, typer.Option("--workers", help="Processes.", min=1)] = 1,
 ) -> None:
     """Make design drawings with the true hierarchy: class > subclass > design > view."""
     import distill
@@ -614,8 +622,18 @@ def synth(
     distill.require("train")
     from distill.synthetic import generate
 
+    if sheets and restyled:
+        raise ConfigError("--restyled has no meaning with --sheets", hint="leave one of them out")
     made = generate(
-        out, designs=designs, seed=seed, views=views, size=size, sheets=sheets, track=bar
+        out,
+        designs=designs,
+        seed=seed,
+        views=views,
+        size=size,
+        sheets=sheets,
+        restyled=restyled,
+        workers=workers,
+        track=bar,
     )
     print(f"{out}: {made.designs} designs, {made.figures} figures in {made.files} files")
     say(f"next: edge-ret index {out} -o register")
