@@ -118,6 +118,7 @@ def _candidates(cells: Cells, parts: Parts) -> Ints:
         sides = boxes[:, 2:] - boxes[:, :2]
         low, high = sides.min(1), sides.max(1)
         likely = (low >= least) & (low <= most) & (high >= 1.2 * low) & (high <= 9 * low)
+        likely &= high <= 0.3 * max(cells.ink.shape)
         room = np.maximum(1, np.rint(ROOM * low)).astype(np.int64)[:, None] * [-1, -1, 1, 1]
         around = _count(total, boxes + room)
         found.append(boxes[likely & (around <= 0.03 * 2 * sides.sum(1) * room[:, 2])])

@@ -17,6 +17,10 @@ from edge_retrieval.drawing.ink import Cells, Ints, Mask, Parts, cells_of, parts
 from edge_retrieval.errors import DrawingError
 from edge_retrieval.sources.design import Box
 
+TURNING = 0.75
+"""A caption turns its sheet only if it is this much like known letters: a wrong turn costs more than
+a missed one."""
+
 
 @dataclass(frozen=True)
 class FigureImage:
@@ -136,7 +140,8 @@ def _turn_of(captions: Sequence[Caption]) -> int:
     """Return the turn that most captions ask for, weighed by how sure they are."""
     votes = {0: 1e-9}
     for caption in captions:
-        votes[caption.turn] = votes.get(caption.turn, 0.0) + caption.likeness
+        if caption.turn == 0 or caption.likeness >= TURNING:
+            votes[caption.turn] = votes.get(caption.turn, 0.0) + caption.likeness
     return max(votes, key=lambda turn: votes[turn])
 
 
