@@ -112,7 +112,8 @@ def _levels(depth: int) -> tuple[str, ...]:
 def _read_cache(file: Path) -> tuple[NDArray[np.uint8], list[list[str]]]:
     """Read the fitted squares and the label paths of one source, and not its large masters."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        # Opened here: numpy leaves a file open that is no archive.
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             return stored["fitted"], json.loads(stored["said"].tobytes())["paths"]
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ConfigError(

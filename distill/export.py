@@ -217,7 +217,7 @@ def export_fp32(model: nn.Module, *, size: int, channels: int, dim: int, path: P
             )
         except Exception as error:  # its errors share no base
             raise BundleError(
-                f"{type(model).__name__}: torch cannot export it: {' '.join(str(error).split())[:300]}",
+                f"torch cannot export {type(model).__name__}: {' '.join(str(error).split())[:250]}",
                 hint="choose another architecture",
             ) from error
     _strip(path)

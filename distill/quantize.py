@@ -147,8 +147,8 @@ def quantize_int8(source: Path, target: Path, images: Images, recipe: Recipe) ->
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         prepared = Path(folder) / "prepared.onnx"
-        excluded = _prepare(source, prepared, recipe)
         try:
+            excluded = _prepare(source, prepared, recipe)
             quantize_static(
                 prepared,
                 target,

@@ -119,7 +119,8 @@ class Bundle:
         """Read the golden drawings and their embeddings; `BundleError` if they make no sense."""
         path = self.folder / GOLDEN
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here: numpy leaves a file open that is no archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 golden = Golden(arrays["images"], arrays["embeddings"])
         except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise BundleError(f"{path}: cannot be read: {error}", hint=_EXPORT_AGAIN) from error

@@ -1,0 +1,262 @@
+"""INT8 stays near FP32, is calibrated on every class, and is quiet about it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from distill.export import export_fp32
+from distill.quantize import (
+    LEAST_DRAWINGS,
+    METHODS,
+    Recipe,
+    agreement,
+    choose_calibration,
+    quantize_int8,
+)
+from edge_retrieval.arrays import Embeddings, Images
+from edge_retrieval.bundle import Bundle, save_bundle
+from edge_retrieval.drawing import Preprocessing, fit_batch
+from edge_retrieval.encoder import OnnxEncoder, load_encoder
+from edge_retrieval.errors import BundleError, ConfigError, EvaluationError
+
+PREPROCESSING = Preprocessing(size=32)
+DIM = 16
+
+
+def drawings(count: int, seed: int = 0) -> Images:
+    """Random polylines."""
+    from PIL import Image, ImageDraw
+
+    rng = np.random.default_rng(seed)
+    figures = []
+    for _ in range(count):
+        page = Image.new("L", (30, 30), 255)
+        points = [tuple(point) for point in rng.integers(0, 30, (5, 2)).tolist()]
+        ImageDraw.Draw(page).line(points, fill=0, width=2)
+        figures.append(np.asarray(page))
+    return fit_batch(figures, PREPROCESSING)
+
+
+@pytest.fixture(scope="module")
+def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with what MobileNet is made of, as ONNX."""
+    generator = torch.Generator().manual_seed(5)
+    network = nn.Sequential(
+        nn.Conv2d(1, 12, 3, stride=2, padding=1),
+        nn.BatchNorm2d(12, momentum=None),
+        nn.Hardswish(),
+        nn.Conv2d(12, 12, 3, stride=2, padding=1, groups=12),
+        nn.ReLU(),
+        nn.Conv2d(12, 24, 1),
+        nn.Hardswish(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(96, DIM),
+        nn.BatchNorm1d(DIM, momentum=None),
+    )
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    nn.init.ones_(network[-1].weight)
+    nn.init.zeros_(network[-1].bias)
+    # Without the statistics of drawings all embeddings are almost equal, and any INT8 looks right.
+    network.train()(torch.from_numpy(drawings(200, seed=9)))
+    path = tmp_path_factory.mktemp("fp32") / "fp32.onnx"
+    assert export_fp32(network, size=32, channels=1, dim=DIM, path=path) < 1e-5
+    return path
+
+
+def bundle(folder: Path, model: Path) -> Bundle:
+    return save_bundle(
+        folder,
+        name="made",
+        precision="fp32",
+        model=model,
+        preprocessing=PREPROCESSING,
+        levels=("design",),
+        golden_images=np.full((1, 4, 4), 255, np.uint8),
+        golden_embeddings=np.eye(DIM, dtype=np.float32)[:1],
+        golden_tolerance=-1.0,
+        provenance={},
+    )
+
+
+@pytest.fixture(scope="module")
+def quantized(fp32: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    quantize_int8(fp32, path, drawings(LEAST_DRAWINGS), Recipe())
+    return path
+
+
+def test_int8_is_near_fp32_where_drawings_are_far_from_each_other(
+    fp32: Path, quantized: Path, tmp_path: Path
+) -> None:
+    first = load_encoder(bundle(tmp_path / "a", fp32), threads=1)
+    second = load_encoder(bundle(tmp_path / "b", quantized), threads=1)
+    found = agreement(first, second, drawings(60, seed=1))
+    assert found.figures == 60
+    rows = first.embed(drawings(60, seed=1))
+    assert abs((rows @ rows.T).mean()) < 0.1  # the cosine that a wrong network would have
+    assert found.mean_cosine > 0.8
+    assert found.overlap > 0.6  # chance: 10 of 59
+    assert found.least_cosine <= found.p1_cosine <= found.mean_cosine <= 1.0 + 1e-6
+
+
+def test_weights_and_activations_are_8_bit(quantized: Path) -> None:
+    import onnx
+
+    model = onnx.load(quantized)
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    weights = {name for name in kinds if name.endswith("_quantized")}
+    assert {kinds[name] for name in weights} == {onnx.TensorProto.INT8, onnx.TensorProto.INT32}
+    assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    for name in weights:
+        if kinds[name] == onnx.TensorProto.INT8:
+            [tensor] = [t for t in model.graph.initializer if t.name == name]
+            values = onnx.numpy_helper.to_array(tensor)
+            assert abs(values.astype(int)).max() <= 64, "reduce_range: 7 bits"
+
+
+def test_a_row_of_an_int8_batch_equals_a_batch_of_one(quantized: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(bundle(tmp_path / "b", quantized), threads=2)
+    batch = drawings(11, seed=2)
+    alone = np.concatenate([encoder.embed(batch[i : i + 1]) for i in range(len(batch))])
+    assert np.allclose(encoder.embed(batch), alone, atol=1e-5)
+
+
+def test_equal_recipes_give_equal_bytes(fp32: Path, quantized: Path, tmp_path: Path) -> None:
+    quantize_int8(fp32, tmp_path / "again.onnx", drawings(LEAST_DRAWINGS), Recipe())
+    assert (tmp_path / "again.onnx").read_bytes() == quantized.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        *(Recipe(calibration=name) for name in METHODS),
+        Recipe(per_channel=False),
+        Recipe(float_ends=True),
+        Recipe(operators=("Conv", "Gemm")),
+    ],
+    ids=str,
+)
+def test_every_recipe_gives_a_network_that_runs(recipe: Recipe, fp32: Path, tmp_path: Path) -> None:
+    images = drawings(LEAST_DRAWINGS + 3)  # the last chunk is a part of one
+    quantize_int8(fp32, tmp_path / "int8.onnx", images, recipe)
+    first = load_encoder(bundle(tmp_path / "a", fp32), threads=1)
+    second = load_encoder(bundle(tmp_path / "b", tmp_path / "int8.onnx"), threads=1)
+    # Coarse recipes lose much on random weights: the last norm magnifies what was rounded.
+    assert agreement(first, second, images[:20]).mean_cosine > 0.5
+
+
+def test_nothing_is_printed_and_the_root_logger_is_left_alone(
+    fp32: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root = logging.getLogger()
+    before = (list(root.handlers), list(root.filters), root.level)
+    quantize_int8(fp32, tmp_path / "int8.onnx", drawings(LEAST_DRAWINGS), Recipe())
+    assert (list(root.handlers), list(root.filters), root.level) == before
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_too_few_drawings_are_refused(fp32: Path, tmp_path: Path) -> None:
+    few = drawings(LEAST_DRAWINGS - 1)
+    with pytest.raises(ConfigError, match="too few to calibrate"):
+        quantize_int8(fp32, tmp_path / "int8.onnx", few, Recipe())
+    with pytest.raises(ConfigError, match="too few to calibrate") as caught:
+        choose_calibration(np.zeros(LEAST_DRAWINGS - 1, np.int32), Recipe())
+    assert "without --int8" in caught.value.hint
+
+
+def test_a_network_that_cannot_be_quantized_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"no network")
+    with pytest.raises(BundleError, match=r"no\.onnx"):
+        quantize_int8(tmp_path / "no.onnx", tmp_path / "x", drawings(LEAST_DRAWINGS), Recipe())
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"calibration": "magic"}, {"percentile": 0.0}, {"percentile": 101.0}, {"drawings": 3}],
+    ids=str,
+)
+def test_a_recipe_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        replace(Recipe(), **wrong)  # type: ignore[arg-type]
+    assert caught.value.hint
+
+
+def test_calibration_shows_every_class_as_evenly_as_it_can() -> None:
+    labels = np.repeat(np.arange(4, dtype=np.int32), [500, 200, 60, 3])
+    np.random.default_rng(0).shuffle(labels)
+    rows = choose_calibration(labels, Recipe(drawings=203))
+    assert len(set(rows.tolist())) == 203
+    counts = np.bincount(labels[rows])
+    assert counts.sum() == 203
+    assert counts[3] == 3
+    assert counts[2] == 60
+    assert abs(int(counts[0]) - int(counts[1])) <= 1
+
+
+def test_calibration_is_decided_by_its_seed() -> None:
+    labels = np.zeros(1000, np.int32)
+    first = choose_calibration(labels, Recipe(seed=1))
+    assert len(first) == 300
+    assert np.array_equal(first, choose_calibration(labels, Recipe(seed=1)))
+    assert not np.array_equal(first, choose_calibration(labels, Recipe(seed=2)))
+    assert len(choose_calibration(labels[:120], Recipe())) == 120
+
+
+class Stored:
+    """An encoder whose rows are written down: image i holds its number."""
+
+    dim = DIM
+    preprocessing = PREPROCESSING
+    fingerprint = ""
+
+    def __init__(self, rows: Embeddings) -> None:
+        self.rows = rows
+
+    def embed(self, images: Images) -> Embeddings:
+        return self.rows[images[:, 0, 0, 0].astype(int)]
+
+
+def test_agreement_is_what_a_plain_loop_finds() -> None:
+    rng = np.random.default_rng(4)
+    count = 40
+    first = rng.normal(size=(count, DIM)).astype(np.float32)
+    second = (first + rng.normal(scale=0.5, size=first.shape)).astype(np.float32)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second /= np.linalg.norm(second, axis=1, keepdims=True)
+    numbers = np.zeros((count, 1, 32, 32), np.float32)
+    numbers[:, 0, 0, 0] = np.arange(count)
+    found = agreement(Stored(first), Stored(second), numbers)
+
+    cosines, shares = [], []
+    for i in range(count):
+        cosines.append(float(first[i] @ second[i]))
+        others = [j for j in range(count) if j != i]
+        near = sorted(others, key=lambda j: -float(first[i] @ first[j]))[:10]
+        also = sorted(others, key=lambda j: -float(second[i] @ second[j]))[:10]
+        shares.append(len(set(near) & set(also)) / 10)
+    assert found.mean_cosine == pytest.approx(np.mean(cosines), abs=1e-5)
+    assert found.least_cosine == pytest.approx(min(cosines), abs=1e-5)
+    assert found.overlap == pytest.approx(np.mean(shares))
+
+
+def test_an_encoder_agrees_with_itself(fp32: Path, tmp_path: Path) -> None:
+    encoder = OnnxEncoder(bundle(tmp_path / "a", fp32), threads=1)
+    found = agreement(encoder, encoder, drawings(12))
+    assert found.least_cosine == pytest.approx(1.0, abs=1e-5)
+    assert found.overlap == 1.0
+    with pytest.raises(EvaluationError, match="11 drawings"):
+        agreement(encoder, encoder, drawings(11))

@@ -1,0 +1,189 @@
+"""An encoder gives the bundle's vectors, a row at a time or many, or says why it cannot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_retrieval.arrays import Images
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.encoder import (
+    BACKENDS,
+    OnnxEncoder,
+    embed_figures,
+    golden_check,
+    load_encoder,
+)
+from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
+from tests import fakes
+
+PINNED = Path(__file__).parent / "pinned" / "bundle-1"
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if name == "openvino":
+        pytest.importorskip("openvino")
+    return name
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    return Bundle.open(PINNED)
+
+
+def images(count: int) -> Images:
+    rng = np.random.default_rng(3)
+    return rng.uniform(-1, 1, (count, 1, 32, 32)).astype(np.float32)
+
+
+def test_an_encoder_tells_what_the_bundle_tells(bundle: Bundle, backend: str) -> None:
+    encoder = load_encoder(bundle, backend=backend)
+    assert encoder.dim == bundle.dim == 8
+    assert encoder.preprocessing == bundle.preprocessing
+    assert encoder.fingerprint == bundle.fingerprint
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 17])
+def test_rows_have_length_one_whatever_the_batch(bundle: Bundle, backend: str, count: int) -> None:
+    rows = load_encoder(bundle, backend=backend, threads=1).embed(images(count))
+    assert rows.shape == (count, 8)
+    assert rows.dtype == np.float32
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_row_of_a_batch_equals_a_batch_of_one(bundle: Bundle, backend: str) -> None:
+    encoder = load_encoder(bundle, backend=backend, threads=2)
+    batch = images(9)
+    alone = np.concatenate([encoder.embed(batch[i : i + 1]) for i in range(9)])
+    assert np.allclose(encoder.embed(batch), alone, atol=1e-5)
+
+
+def test_a_later_call_leaves_earlier_rows_alone(bundle: Bundle, backend: str) -> None:
+    encoder = load_encoder(bundle, backend=backend)
+    first = encoder.embed(images(2))
+    kept = first.copy()
+    encoder.embed(-images(2))
+    assert np.array_equal(first, kept)
+
+
+def test_images_that_are_a_view_are_read_in_their_own_order(bundle: Bundle, backend: str) -> None:
+    encoder = load_encoder(bundle, backend=backend)
+    turned = images(4)[::-1].transpose(0, 1, 3, 2)
+    expected = encoder.embed(np.ascontiguousarray(turned))
+    assert np.array_equal(encoder.embed(turned), expected)
+
+
+def test_the_backends_agree(bundle: Bundle) -> None:
+    pytest.importorskip("openvino")
+    first, second = (load_encoder(bundle, backend=name).embed(images(5)) for name in BACKENDS)
+    assert np.allclose(first, second, atol=1e-4)
+
+
+def test_the_golden_drawings_come_out_as_recorded(bundle: Bundle, backend: str) -> None:
+    assert golden_check(bundle, load_encoder(bundle, backend=backend)) >= bundle.golden_tolerance
+
+
+def test_another_network_fails_the_golden_check(bundle: Bundle) -> None:
+    class Upside(OnnxEncoder):
+        def embed(self, images: Images) -> Images:
+            return super().embed(np.ascontiguousarray(images[:, :, ::-1]))
+
+    assert golden_check(bundle, Upside(bundle)) < bundle.golden_tolerance
+
+
+@pytest.mark.parametrize("batch", [1, 2, 16])
+def test_the_batch_does_not_change_what_figures_become(bundle: Bundle, batch: int) -> None:
+    encoder = load_encoder(bundle, threads=1)
+    figures = list(bundle.golden().images)
+    rows = embed_figures(encoder, figures, batch=batch)
+    assert np.allclose(rows, bundle.golden().embeddings, atol=1e-5)
+    assert embed_figures(encoder, [], batch=batch).shape == (0, 8)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        images(1)[0],
+        images(1)[:, :, :16],
+        np.repeat(images(1), 3, axis=1),
+        images(1).astype(np.float64),
+        (images(1) * 100).astype(np.uint8),
+    ],
+)
+def test_images_of_another_kind_are_refused(bundle: Bundle, backend: str, wrong: Images) -> None:
+    with pytest.raises(ConfigError, match=r"takes \(N, 1, 32, 32\) float32"):
+        load_encoder(bundle, backend=backend).embed(wrong)
+
+
+def test_wrong_settings_are_refused(bundle: Bundle, backend: str) -> None:
+    with pytest.raises(ConfigError, match="0 threads"):
+        load_encoder(bundle, backend=backend, threads=0)
+    with pytest.raises(ConfigError, match="no backend 'cuda'") as caught:
+        load_encoder(bundle, backend="cuda")
+    assert "onnx, openvino" in caught.value.hint
+    with pytest.raises(ConfigError, match="0 figures"):
+        embed_figures(load_encoder(bundle), [], batch=0)
+
+
+def test_a_file_that_is_no_network_is_one_clear_error(tmp_path: Path, backend: str) -> None:
+    bundle = fakes.tiny_bundle(tmp_path / "b")
+    bundle.model.write_bytes(b"no network at all")
+    with pytest.raises(BundleError, match=r"model\.onnx: \w+ cannot run it") as caught:
+        load_encoder(bundle, backend=backend)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_is_not_what_the_bundle_says_is_refused(
+    tmp_path: Path, backend: str
+) -> None:
+    bundle = fakes.tiny_bundle(tmp_path / "b")
+    with pytest.raises(BundleError, match="its bundle says"):
+        load_encoder(replace(bundle, dim=63), backend=backend)
+    grown = replace(bundle.preprocessing, size=64)
+    with pytest.raises(BundleError, match="its bundle says"):
+        load_encoder(replace(bundle, preprocessing=grown), backend=backend)
+
+
+def test_numbers_that_are_not_finite_are_not_handed_on(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="not finite"):
+        load_encoder(bundle).embed(images(1) * np.float32(np.nan))
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout.strip()
+
+
+def test_no_runtime_is_imported_before_it_is_needed() -> None:
+    code = "import sys, edge_retrieval.encoder; print({'onnxruntime', 'openvino'} & {*sys.modules})"
+    assert run(code) == "set()"
+
+
+def test_openvino_without_the_extra_names_the_extra(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError) as caught:
+        load_encoder(bundle, backend="openvino")
+    assert caught.value.hint == "pip install 'edge-retrieval[openvino]'"
+
+
+def test_openvino_runs_without_its_telemetry() -> None:
+    pytest.importorskip("openvino")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from edge_retrieval.bundle import Bundle\n"
+        "from edge_retrieval.encoder import load_encoder\n"
+        f"load_encoder(Bundle.open(Path({str(PINNED)!r})), backend='openvino')\n"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
+    )
+    assert run(code) == "[]"
