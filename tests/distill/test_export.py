@@ -1,0 +1,264 @@
+"""An exported network computes what torch does, and a run becomes bundles that open."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from distill import export
+from distill.config import TrainConfig
+from distill.cut_drawings import CutDrawings
+from distill.export import ExportResult, export_fp32, export_run
+from distill.model import TorchEncoder, load_student, make_student
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.drawing import Preprocessing, fit, fit_batch
+from edge_retrieval.encoder import embed_figures, golden_check, load_encoder
+from edge_retrieval.errors import BundleError, ConfigError
+
+CONFIG = TrainConfig(backbone="test_efficientnet", size=32, dim=8, held_out=0.2)
+
+
+class Small(nn.Module):
+    """Rows that are not of length 1: the export has to see to that."""
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.projection = nn.Linear(4, 6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.norm(self.convolution(images)).relu().mean((2, 3))
+        projected: Tensor = self.projection(features) * 3
+        return projected
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "model.onnx"
+    assert export_fp32(Small(), size=16, channels=1, dim=6, path=path) < 1e-5
+    return path
+
+
+def test_an_export_is_one_file_with_named_ends_and_any_batch(small: Path) -> None:
+    assert [path.name for path in small.parent.iterdir()] == ["model.onnx"]
+    graph = onnx.load(small, load_external_data=False).graph
+    ends = {
+        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert ends == {"images": ["n", 1, 16, 16], "embeddings": ["n", 6]}
+
+
+def test_an_export_gives_rows_of_length_one(small: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(small), providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).normal(size=(7, 1, 16, 16)).astype(np.float32)
+    [rows] = session.run(["embeddings"], {"images": images})
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+
+
+def test_an_export_tells_nothing_of_the_machine_that_made_it(small: Path) -> None:
+    data = small.read_bytes()
+    for word in (str(Path.cwd()), str(Path(__file__).parent), "site-packages", "stack_trace"):
+        assert word.encode() not in data
+
+
+def test_an_export_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    export_fp32(Small(3), size=16, channels=3, dim=6, path=tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_network_of_another_dimension_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"not \(1, 7\)"):
+        export_fp32(Small(), size=16, channels=1, dim=7, path=tmp_path / "model.onnx")
+
+
+def test_a_network_that_differs_from_torch_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "parity", lambda *_, **__: float("nan"))
+    with pytest.raises(BundleError, match="differs from torch"):
+        export_fp32(Small(), size=16, channels=1, dim=6, path=tmp_path / "model.onnx")
+
+
+def test_a_network_that_torch_cannot_export_is_one_clear_error(tmp_path: Path) -> None:
+    class Undecided(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3)) if images.sum() > 0 else images.amax((2, 3))
+
+    with pytest.raises(BundleError, match="torch cannot export Undecided") as caught:
+        export_fp32(Undecided(), size=16, channels=1, dim=1, path=tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def write_cache(file: Path, designs: int, label: str, seed: int) -> None:
+    """Write what the trainer keeps of a source: two figures a design, cut and fitted."""
+    rng = np.random.default_rng(seed)
+    fitted, paths = [], []
+    for number in range(designs):
+        for _ in range(2):
+            page = Image.new("L", (90, 60), 255)
+            points = [(float(x), float(y)) for x, y in rng.integers(0, 60, (6, 2))]
+            ImageDraw.Draw(page).line([(0.0, 0.0), *points, (89.0, 59.0)], fill=0, width=4)
+            plain = Preprocessing(size=CONFIG.size, mean=0.0, std=1.0)
+            fitted.append(np.rint(fit(np.asarray(page), plain)[0] * 255).astype(np.uint8))
+            paths.append([label, f"{label}-0{number % 3 + 1}", f"{label}{seed}{number:04d}"])
+    said = json.dumps({"paths": paths, "problems": []}).encode()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    squares = np.stack(fitted)
+    np.savez(file, masters=squares, fitted=squares, said=np.frombuffer(said, np.uint8))
+
+
+def make_run(folder: Path, designs: int = 60) -> Path:
+    """Write a run folder as the trainer leaves it, with weights that nobody trained."""
+    write_cache(folder / "cache" / "a.npz", designs, "06", 1)
+    write_cache(folder / "cache" / "b.npz", designs // 3, "07", 2)
+    CONFIG.save(folder / "config.toml")
+    student = make_student(CONFIG)
+    images = CutDrawings.read(folder, CONFIG).images(np.arange(min(64, 2 * designs)))
+    for module in student.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.momentum = None
+    with torch.no_grad():
+        student.train()(torch.from_numpy(images))
+    save_file(student.state_dict(), folder / "best.safetensors")
+    (folder / "provenance.json").write_text('{"sources": ["a", "b"], "versions": {}}', "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    return export_run(run, tmp_path_factory.mktemp("out"), int8=True, name="made")
+
+
+def test_a_run_becomes_two_bundles_that_open(exported: ExportResult) -> None:
+    fp32, int8 = (Bundle.open(bundle.folder) for bundle in exported.bundles)
+    assert [fp32.folder.name, int8.folder.name] == ["made-fp32", "made-int8"]
+    assert (fp32.precision, int8.precision) == ("fp32", "int8")
+    assert fp32.fingerprint != int8.fingerprint
+    assert fp32.levels == ("class", "subclass", "design")
+    assert fp32.dim == int8.dim == CONFIG.dim
+    assert {path.name for path in fp32.folder.parent.iterdir()} == {"made-fp32", "made-int8"}
+
+
+def test_golden_drawings_hold_on_the_machine_that_exported(exported: ExportResult) -> None:
+    for bundle in exported.bundles:
+        found = golden_check(bundle, load_encoder(bundle, threads=1))
+        assert bundle.golden_tolerance < found <= 1.0 + 1e-6
+    fp32, int8 = exported.bundles
+    assert fp32.golden_tolerance > 0.998
+    assert np.array_equal(fp32.golden().images, int8.golden().images)
+
+
+def test_golden_embeddings_are_those_of_torch(exported: ExportResult, run: Path) -> None:
+    student, config = load_student(run)
+    golden = exported.bundles[0].golden()
+    preprocessing = Preprocessing(size=config.size)
+    expected = TorchEncoder(student, preprocessing).embed(
+        fit_batch(list(golden.images), preprocessing)
+    )
+    assert np.allclose(golden.embeddings, expected, atol=1e-6)
+
+
+def test_golden_drawings_were_held_out_and_are_fitted_to_the_same_bits(run: Path) -> None:
+    cut = CutDrawings.read(run, CONFIG)
+    images = fit_batch(list(cut.golden()), cut.preprocessing)
+    held_out = {image.tobytes() for image in cut.images(cut.held_out)}
+    assert {image.tobytes() for image in images} <= held_out
+
+
+def test_no_drawing_is_on_both_sides_and_none_is_lost(run: Path) -> None:
+    cut = CutDrawings.read(run, CONFIG)
+    both = np.concatenate([cut.training, cut.held_out])
+    assert np.array_equal(np.sort(both), np.arange(160))
+    assert len(cut.held_out) > 0
+
+
+def test_classes_of_two_sources_are_kept_apart(run: Path) -> None:
+    assert np.array_equal(np.bincount(CutDrawings.read(run, CONFIG).classes), [120, 40])
+
+
+def test_drawings_that_calibrated_are_not_compared(run: Path) -> None:
+    cut = CutDrawings.read(run, CONFIG)
+    without = np.arange(20)
+    compared = cut.to_compare(without=without)
+    assert not set(compared.tolist()) & set(cut.training[without].tolist())
+    assert set(cut.held_out.tolist()) <= set(compared.tolist())
+
+
+def test_a_bundle_tells_how_it_was_made(exported: ExportResult, run: Path) -> None:
+    fp32, int8 = exported.bundles
+    assert fp32.provenance["config"]["backbone"] == "test_efficientnet"
+    assert fp32.provenance["training"]["sources"] == ["a", "b"]
+    assert len(fp32.provenance["weights"]) == 64
+    assert "torch" in fp32.provenance["export"]["versions"]
+    assert fp32.provenance["export"]["parity"] == exported.parity < 1e-5
+    told = int8.provenance["export"]
+    assert exported.agreement is not None
+    assert told["agreement"] == exported.agreement.to_json()
+    assert told["calibration_figures"] >= 100
+    assert told["recipe"]["calibration"] == "entropy"
+    for bundle in exported.bundles:
+        assert str(run) not in (bundle.folder / "bundle.json").read_text("utf-8")
+
+
+def test_an_export_again_replaces_the_bundles_with_the_same(
+    exported: ExportResult, run: Path
+) -> None:
+    out = exported.bundles[0].folder.parent
+    again = export_run(run, out, int8=False, name="made")
+    assert again.agreement is None
+    assert [bundle.fingerprint for bundle in again.bundles] == [exported.bundles[0].fingerprint]
+    assert Bundle.open(out / "made-int8") == exported.bundles[1]
+
+
+def test_int8_embeds_figures_much_like_fp32(exported: ExportResult, run: Path) -> None:
+    figures = list(CutDrawings.read(run, CONFIG).squares[:20])
+    fp32, int8 = (
+        embed_figures(load_encoder(bundle, threads=1), figures) for bundle in exported.bundles
+    )
+    assert (fp32 * int8).sum(axis=1).mean() > 0.5
+
+
+def test_what_is_no_run_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.toml"):
+        export_run(tmp_path, tmp_path / "out", int8=False, name="made")
+    with pytest.raises(ConfigError, match="no name for a folder"):
+        export_run(tmp_path, tmp_path / "out", int8=False, name="../made")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_its_drawings_or_with_too_few_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", designs=20)
+    with pytest.raises(ConfigError, match="too few to calibrate"):
+        export_run(run, tmp_path / "out", int8=True, name="made")
+    (run / "cache" / "b.npz").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(ConfigError, match=r"b\.npz: damaged"):
+        export_run(run, tmp_path / "out", int8=False, name="made")
+    for file in (run / "cache").iterdir():
+        file.unlink()
+    with pytest.raises(ConfigError, match="no cut drawings") as caught:
+        export_run(run, tmp_path / "out", int8=False, name="made")
+    assert "edge-ret train --resume" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_of_another_size_is_not_the_runs(run: Path) -> None:
+    with pytest.raises(ConfigError, match="no cut drawings"):
+        CutDrawings.read(run, replace(CONFIG, size=64))
