@@ -59,12 +59,12 @@ def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nn.AdaptiveAvgPool2d(2),
         nn.Flatten(),
         nn.Linear(96, DIM),
-        nn.BatchNorm1d(DIM, momentum=None),
+        norm := nn.BatchNorm1d(DIM, momentum=None),
     )
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator)
-    nn.init.ones_(network[-1].weight)
-    nn.init.zeros_(network[-1].bias)
+    nn.init.ones_(norm.weight)
+    nn.init.zeros_(norm.bias)
     # Without the statistics of drawings all embeddings are almost equal, and any INT8 looks right.
     network.train()(torch.from_numpy(drawings(200, seed=9)))
     path = tmp_path_factory.mktemp("fp32") / "fp32.onnx"
@@ -227,7 +227,8 @@ class Stored:
         self.rows = rows
 
     def embed(self, images: Images) -> Embeddings:
-        return self.rows[images[:, 0, 0, 0].astype(int)]
+        found: Embeddings = self.rows[images[:, 0, 0, 0].astype(int)]
+        return found
 
 
 def test_agreement_is_what_a_plain_loop_finds() -> None:
