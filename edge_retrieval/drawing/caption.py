@@ -30,6 +30,11 @@ from edge_retrieval.drawing.letters import LETTERS
 SURE = 0.65
 """Least correlation with known letters for a word to be a caption."""
 
+RARE = 0.75
+"""The same, for a word turned in a way that drafters hardly use."""
+
+USUAL_TURNS = (0, 270)  # upright, or read from the bottom to the top
+
 LIKELY = 0.57
 """The same, for a word as high as a sure caption of the page and turned the same way."""
 
@@ -83,7 +88,7 @@ def find_captions(page: Page, cells: Cells, parts: Parts) -> list[Caption]:
             found.append(caption)
     found.sort(key=lambda caption: -caption.likeness)
     found = [c for c in found if c.likeness >= CERTAIN or not _enclosed(c.box, cells, parts)]
-    sure = [caption for caption in found if caption.likeness >= SURE]
+    sure = [c for c in found if c.likeness >= (SURE if c.turn in USUAL_TURNS else RARE)]
     likely = [c for c in found if c.likeness < SURE and any(_alike(c, other) for other in sure)]
     kept = _apart(sure)
     more = _apart(kept + likely)

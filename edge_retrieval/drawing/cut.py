@@ -18,8 +18,8 @@ from edge_retrieval.errors import DrawingError
 from edge_retrieval.sources.design import Box
 
 TURNING = 0.75
-"""A caption turns its sheet only if it is this much like known letters: a wrong turn costs more than
-a missed one."""
+"""A caption turns its sheet only if it is this much like known letters: a wrong turn costs more
+than a missed one."""
 
 
 @dataclass(frozen=True)
