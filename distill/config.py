@@ -29,7 +29,8 @@ class TrainConfig:
         epochs: Passes; in each, every training design is seen at least once.
         steps: Optimizer steps in all; 0: as many as `epochs` give. The schedule ends there.
         classes: Main classes in a batch; then `subclasses` of each, `designs` of each subclass,
-            `figures` of each design. Their product is the batch size.
+            `figures` of each design. Their product is the batch size; a step takes one batch of
+            every source.
         subclasses: See `classes`.
         designs: See `classes`.
         figures: See `classes`.

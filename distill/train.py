@@ -41,7 +41,7 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.provenance import available_cores, host, now, versions
 from edge_retrieval.sources import Problem
 
-AHEAD = 6  # batches made in advance
+AHEAD = 6  # steps made in advance
 
 
 @dataclass(frozen=True)
@@ -114,21 +114,19 @@ def train(
         began = time.perf_counter()
         student.train()
         with closing(_prefetch(batches, training, drawings, config, done.epoch)) as prepared:
-            for images, codes, scheme in track(prepared, _title(config, done), len(batches)):
+            for images, codes in track(prepared, _title(config, done), len(batches)):
                 passed = _passed(config, done, len(losses), len(batches))
                 for group in optimizer.param_groups:
                     group["lr"] = _learning_rate(config, passed)
                 embeddings = student(images)  # (N, D)
-                loss = hierarchical_loss(
-                    embeddings, codes, mass=masses[scheme], temperature=config.temperature
-                )
+                loss = _mean_loss(embeddings, codes, masses, config.temperature)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(student.parameters(), config.clip)
                 optimizer.step()
                 losses.append(_finite(loss, done.step + len(losses)))
         taken = time.perf_counter() - began
-        made = sum(len(rows) for _, rows in batches)
+        made = sum(len(rows) for step in batches for rows in step)
         seconds, figures = seconds + taken, figures + made
         done = replace(done, epoch=done.epoch + 1, step=done.step + len(losses))
 
@@ -180,8 +178,8 @@ class _Progress:
     best: float = math.nan
 
 
-Batch = tuple[int, RowNumbers]
-"""Number of the scheme, and figures within it."""
+Step = tuple[RowNumbers, ...]
+"""For each scheme a batch: figures within it."""
 
 
 def _finished(config: TrainConfig, done: _Progress) -> bool:
@@ -199,31 +197,52 @@ def _title(config: TrainConfig, done: _Progress) -> str:
     return f"Epoch {done.epoch + 1}" + ("" if config.steps else f"/{config.epochs}")
 
 
-def _epoch(config: TrainConfig, schemes: Sequence[Scheme], done: _Progress) -> list[Batch]:
-    """Return the batches of the next epoch: those of all schemes, in random order."""
+def _epoch(config: TrainConfig, schemes: Sequence[Scheme], done: _Progress) -> list[Step]:
+    """Return the steps of the next epoch: each takes one batch of every scheme.
+
+    Drawings of all sources are normalised together in training as they are later in use; were a
+    step all made drawings or all real ones, batch norm would learn two worlds and use their mean.
+    The longest scheme sets the length; a shorter one goes round again, in another order.
+    """
     shape = BatchShape(config.classes, config.subclasses, config.designs, config.figures)
-    batches = [
-        (number, rows)
+    rounds = [
+        epoch_batches(scheme.codes, shape, seed=config.seed + number, epoch=done.epoch)
         for number, scheme in enumerate(schemes)
-        for rows in epoch_batches(scheme.codes, shape, seed=config.seed + number, epoch=done.epoch)
     ]
-    order = np.random.default_rng([config.seed, done.epoch, 2]).permutation(len(batches))
-    shuffled = [batches[place] for place in order]
-    return shuffled[: config.steps - done.step] if config.steps else shuffled
+    length = max(len(batches) for batches in rounds)
+    for number, (scheme, batches) in enumerate(zip(schemes, rounds, strict=True)):
+        seeds = np.random.default_rng([config.seed, done.epoch, 2, number])
+        while len(batches) < length:
+            again = int(seeds.integers(2**31))
+            batches += epoch_batches(scheme.codes, shape, seed=again, epoch=done.epoch)
+    steps: list[Step] = list(zip(*(batches[:length] for batches in rounds), strict=True))
+    return steps[: config.steps - done.step] if config.steps else steps
 
 
-Prepared = tuple[Tensor, Tensor, int]
-"""Images (N, C, S, S), codes (N, L), number of the scheme."""
+Prepared = tuple[Tensor, list[Tensor]]
+"""Images (N, C, S, S) of all schemes, one after the other; codes (n, L) of each."""
+
+
+def _mean_loss(
+    embeddings: Tensor, codes: Sequence[Tensor], masses: Sequence[Sequence[float]], heat: float
+) -> Tensor:
+    """Return the mean of the schemes' losses: what relates two schemes is unknown."""
+    parts = torch.split(embeddings, [len(own) for own in codes])  # (n, D) of each
+    losses = [
+        hierarchical_loss(part, own, mass=mass, temperature=heat)
+        for part, own, mass in zip(parts, codes, masses, strict=True)
+    ]
+    return torch.stack(losses).mean()
 
 
 def _prefetch(
-    batches: Sequence[Batch],
+    steps: Sequence[Step],
     schemes: Sequence[Scheme],
     drawings: Drawings,
     config: TrainConfig,
     epoch: int,
 ) -> Generator[Prepared, None, None]:
-    """Make batches in a thread, a few ahead of the loop. Each has a generator of its own."""
+    """Make steps in a thread, a few ahead of the loop. Each has a generator of its own."""
     ready: queue.Queue[Prepared | BaseException] = queue.Queue(AHEAD)
     stop = threading.Event()
 
@@ -237,22 +256,23 @@ def _prefetch(
 
     def work() -> None:
         try:
-            for place, (number, picked) in enumerate(batches):
+            for place, picked in enumerate(steps):
                 if stop.is_set():
                     return
                 rng = np.random.default_rng([config.seed, epoch, 3, place])
-                scheme = schemes[number]
-                squares = augment(drawings.masters[scheme.rows[picked]], config, rng)
+                pairs = list(zip(schemes, picked, strict=True))
+                rows = np.concatenate([scheme.rows[own] for scheme, own in pairs])
+                squares = augment(drawings.masters[rows], config, rng)
                 images = torch.from_numpy(normalised(squares, drawings.preprocessing))
                 images = images.contiguous(memory_format=torch.channels_last)
-                put((images, torch.from_numpy(scheme.codes[picked]), number))
+                put((images, [torch.from_numpy(scheme.codes[own]) for scheme, own in pairs]))
         except BaseException as error:
             put(error)
 
     thread = threading.Thread(target=work, name="batches", daemon=True)
     thread.start()
     try:
-        for _ in batches:
+        for _ in steps:
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
