@@ -24,7 +24,7 @@ from edge_retrieval.sources import open_source
 
 def sample_folder() -> Path:
     """Return the folder of made sheets with its `metadata.csv`, as shipped."""
-    return Path(str(resources.files("edge_retrieval") / "sample"))
+    return Path(str(resources.files("edge_retrieval") / "data" / "sample"))
 
 
 def sample_query() -> Path:

@@ -15,7 +15,7 @@ from distill.synthetic.raster import grey_png
 SEED = 7
 """Not the seed of the training drawings: the encoder has not seen the designs of the sample."""
 
-DESIGNS, VIEWS = 120, 4
+DESIGNS, VIEWS = 90, 4
 QUERY = "06-01/chair"
 """The family whose first design is asked for, by another hand and from behind."""
 
