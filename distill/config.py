@@ -22,7 +22,8 @@ class TrainConfig:
     Attributes:
         backbone: A timm model name.
         weights: Where the backbone starts: "none" (random), "timm" (timm's pretrained weights), or
-            a .safetensors file with its state dict.
+            a .safetensors file: the backbone's, or a checkpoint of another run, which then gives
+            the projection too.
         size: Side of the input, pixels.
         channels: 1 (grey) or 3 (grey three times, to match pretrained weights).
         dim: Numbers in an embedding.

@@ -58,7 +58,7 @@ def make_student(config: TrainConfig) -> Student:
             pretrained=config.weights == "timm",
         )
     if config.weights not in ("none", "timm"):
-        _load(student.backbone, Path(config.weights))
+        _load_start(student, Path(config.weights))
     return student
 
 
@@ -128,12 +128,34 @@ def _backbone(name: str, channels: int, pretrained: bool) -> nn.Module:
     return model
 
 
+def _load_start(student: Student, file: Path) -> None:
+    """Load a checkpoint of another run, say at a smaller size, or the weights of a backbone."""
+    weights = _read(file)
+    _fill(student if "projection.weight" in weights else student.backbone, weights, file)
+
+
 def _load(module: nn.Module, file: Path) -> None:
+    _fill(module, _read(file), file)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
     try:
-        module.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"{file}: these weights cannot be loaded: {reason}",
-            hint="give a .safetensors file of the same network, or train anew",
-        ) from error
+        weights: dict[str, Tensor] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise _cannot_load(file, error) from error
+    return weights
+
+
+def _fill(module: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _cannot_load(file, error) from error
+
+
+def _cannot_load(file: Path, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())[:200]
+    return ConfigError(
+        f"{file}: these weights cannot be loaded: {reason}",
+        hint="give a .safetensors file of the same network, or train anew",
+    )

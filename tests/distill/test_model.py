@@ -91,3 +91,17 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     TINY.save(tmp_path / "config.toml")
     with pytest.raises(ConfigError, match="best"):
         load_student(tmp_path)
+
+
+def test_a_run_starts_from_the_checkpoint_of_a_run_at_another_size(tmp_path: Path) -> None:
+    small = TrainConfig(backbone="test_efficientnet", size=32, dim=16, seed=3)
+    first = make_student(small)
+    with torch.no_grad():
+        first.projection.weight.fill_(0.25)
+    file = tmp_path / "best.safetensors"
+    save_file(first.state_dict(), file)
+    later = make_student(
+        TrainConfig(backbone="test_efficientnet", size=64, dim=16, seed=4, weights=str(file))
+    )
+    for name, value in later.state_dict().items():
+        assert torch.equal(value, first.state_dict()[name]), name
