@@ -19,6 +19,7 @@ import typer
 
 from edge_retrieval import __version__
 from edge_retrieval.errors import (
+    BundleError,
     ConfigError,
     DrawingError,
     EdgeRetrievalError,
@@ -32,12 +33,15 @@ if TYPE_CHECKING:
     from edge_retrieval.bundle import Bundle
     from edge_retrieval.register import Register
     from edge_retrieval.search import SearchResult
-    from edge_retrieval.sources import Problem
+    from edge_retrieval.sources import Design, Problem
 
 T = TypeVar("T")
 
 SKIPPED_SHOWN = 20
 """Problems printed by name; the rest are counted. All of them are kept in the register."""
+
+LOOK_AHEAD = 32
+"""Designs that are read before a register is made: their labels tell how deep its taxonomy is."""
 
 EXIT_FIXABLE, EXIT_SKIPPED = 1, 3
 
@@ -248,16 +252,20 @@ def index(
     from edge_retrieval.sources import open_source
 
     designs = open_source(source, kind=kind)
-    first = next(designs, None)  # an unreadable source ends here, before anything is made
-    if first is None:
+    # An unreadable source ends here, before anything is made.
+    first = list(itertools.islice(designs, LOOK_AHEAD))
+    if not first:
         raise SourceError(f"{source} holds no designs", hint="see --source for the kinds it can be")
     is_new = not out.exists()
-    register = Register.create(out, open_bundle(bundle)) if is_new else Register.open(out)
+    if is_new:
+        register = Register.create(out, open_bundle(bundle), levels_of(first))
+    else:
+        register = Register.open(out)
     encoder = load_encoder(
         open_bundle(bundle) if bundle is not None else register.bundle, backend=backend
     )
     try:
-        result = register.add(bar(itertools.chain([first], designs), "Indexing"), encoder)
+        result = register.add(bar(itertools.chain(first, designs), "Indexing"), encoder)
         register.build_graph()  # does nothing while exact search is fast enough
     except BaseException:
         register.close()
@@ -299,6 +307,15 @@ def index(
     if result.problems:
         say(f"{len(result.problems)} inputs were skipped")
         raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
+
+
+def levels_of(items: Iterable[Design | Problem]) -> tuple[str, ...]:
+    """Name the levels of a new register after the depth of the first designs with labels."""
+    from edge_retrieval.sources import Design
+
+    depths = (len(item.labels) for item in items if isinstance(item, Design) and item.labels)
+    depth = next(depths, 2)
+    return (*("class", "subclass", *(f"level {n}" for n in range(3, depth + 1)))[:depth], "design")
 
 
 @app.command()
@@ -596,6 +613,31 @@ def export(
             f" overlap@10 {result.agreement.overlap:.3f}"
         )
     say(f"next: edge-ret index SOURCE --bundle {result.bundles[-1].folder} -o register")
+
+
+@app.command()
+def doctor(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Bundle to check. Default: the one that ships.")
+    ] = None,
+    backend: BackendOption = "onnx",
+) -> None:
+    """Check that this very device computes what a bundle's maker computed.
+
+    The bundle's golden drawings are embedded here and held against the vectors it carries: a wrong
+    runtime, a saturating processor or a damaged file shows at once.
+    """
+    from edge_retrieval.encoder import golden_check, load_encoder
+
+    opened = open_bundle(bundle)
+    least = golden_check(opened, load_encoder(opened, backend=backend))
+    verdict = f"{opened.name}: least cosine to the golden vectors {least:.4f}"
+    if least < opened.golden_tolerance:
+        raise BundleError(
+            f"{verdict}, below {opened.golden_tolerance:.4f}: do not trust it on this device",
+            hint="try --backend openvino, or the FP32 bundle",
+        )
+    print(f"{verdict}, at least {opened.golden_tolerance:.4f} is asked: good")
 
 
 @data_app.command()

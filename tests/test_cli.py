@@ -220,6 +220,26 @@ def test_a_users_mistake_gets_one_line_and_a_hint(
     assert not Path("x").exists()
 
 
+def test_a_tree_of_any_depth_is_a_taxonomy(run: Run, tmp_path: Path) -> None:
+    for depth, levels in ((1, "class, design"), (3, "class, subclass, level 3, design")):
+        root = tmp_path / f"depth{depth}"
+        for number in (0, 1):
+            place = "/".join(["lamps", "desk", "led"][:depth])
+            draw(root / place / f"D{number}" / "1.png", [(60, 60), (340, 90 + number), (200, 300)])
+        assert run("index", root, "-o", f"deep{depth}").code == 0
+        assert levels in run("register", "info", f"deep{depth}").out
+        found = run("search", root / "lamps", "-r", f"deep{depth}")
+        assert found.code == 1  # a folder is no drawing
+        query = next(root.rglob("1.png"))
+        assert "D0" in run("search", query, "-r", f"deep{depth}", "--class", "lamps").out
+
+
+def test_doctor_finds_the_shipped_bundle_good_on_this_device(run: Run) -> None:
+    done = run("doctor")
+    assert done.code == 0
+    assert "good" in done.out
+
+
 def test_an_unknown_option_is_a_usage_error(run: Run) -> None:
     assert run("search", "--nonsense").code == 2
 

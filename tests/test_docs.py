@@ -50,3 +50,17 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
     missing = [link for link in links if not (ROOT / link).exists()]
     assert not missing
+
+
+def test_every_command_that_a_hint_names_exists() -> None:
+    named = set()
+    for folder in ("edge_retrieval", "distill"):
+        for file in (ROOT / folder).rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            named |= set(re.findall(r"edge-ret ([a-z]+)(?: ([a-z]+))?", text))
+    root = typer.main.get_command(app)
+    assert named
+    for first, second in named:
+        assert first in root.commands, f"edge-ret {first}"  # type: ignore[attr-defined]
+        group = getattr(root.commands[first], "commands", None)  # type: ignore[attr-defined]
+        assert group is None or second in group, f"edge-ret {first} {second}"

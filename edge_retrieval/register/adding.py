@@ -183,7 +183,7 @@ class Adder:
             if vectors.shape != (len(self._pending), self._encoder.dim) or not good.all():
                 raise RegisterError(
                     f"{self._places[int(np.argmin(good))]}: its vector is not of length 1",
-                    hint="check the bundle: edge-ret bundle verify",
+                    hint="check the bundle on this device: edge-ret doctor BUNDLE",
                 )
             moment("embedded")
             sha256 = append_vectors(self._vectors, self._rows, vectors)
