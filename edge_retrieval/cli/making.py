@@ -1,0 +1,142 @@
+"""Commands that make drawings, runs and bundles; what they need of `distill` they import inside."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_retrieval.cli.talk import (
+    bar,
+    print_table,
+    say,
+    show_problems,
+)
+from edge_retrieval.errors import ConfigError
+
+if TYPE_CHECKING:
+    pass
+
+
+def train(
+    data: Annotated[
+        list[Path], typer.Option("--data", help="A source of labelled designs. Repeatable.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder. Default: runs/ and a number.")
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="Settings as TOML.", exists=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting: name=value. Repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
+) -> None:
+    """Train an encoder with the hierarchical multi-positive contrastive loss.
+
+    Example: edge-ret train --data made/ --set steps=2000 -o runs/first
+    """
+    import distill
+
+    distill.require("train")
+    from distill.config import TrainConfig
+    from distill.train import train as run_training
+
+    config = TrainConfig.load(config_file) if config_file is not None else TrainConfig()
+    config = config.with_settings(settings or ())
+    folder = out or next_run_folder(Path("runs"))
+    result = run_training(config, data, folder, resume=resume, track=bar)
+    show_problems(result.problems, what="skipped")
+    print(f"{folder}: best patent mAP {result.best_map:.3f} on held-out designs")
+    say(f"next: edge-ret export {folder} --int8")
+
+
+def next_run_folder(runs: Path) -> Path:
+    """Return runs/1, runs/2, ...: the first that does not exist."""
+    number = next(n for n in itertools.count(1) if not (runs / str(n)).exists())
+    return runs / str(number)
+
+
+def latest_run(runs: Path) -> Path:
+    """Return the run folder that was written last."""
+    found = [folder for folder in runs.glob("*") if (folder / "config.toml").is_file()]
+    if not found:
+        raise ConfigError(
+            f"there is no run in {runs}/", hint="train first: edge-ret train --data FOLDER"
+        )
+    return max(found, key=lambda folder: (folder / "config.toml").stat().st_mtime)
+
+
+def export(
+    run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the latest.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize to INT8 as well.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the bundles go.")] = Path(
+        "bundles"
+    ),
+    name: Annotated[str | None, typer.Option("--name", help="Default: the run's name.")] = None,
+) -> None:
+    """Turn a run into bundles: ONNX, and INT8 ONNX with its agreement with FP32."""
+    import distill
+
+    distill.require("export")
+    from distill.export import export_run
+
+    folder = run if run is not None else latest_run(Path("runs"))
+    say(f"run: {folder}")
+    result = export_run(folder, out, int8=int8, name=name or folder.name, track=bar)
+    rows = [
+        (bundle.name, bundle.precision, f"{bundle.files['model.onnx'].bytes / 1e6:.2f} MB")
+        for bundle in result.bundles
+    ]
+    print_table("Bundles", (("name", "left"), ("precision", "left"), ("size", "right")), rows)
+    print(f"largest difference from torch: {result.parity:.1e}")
+    if result.agreement is not None:
+        print(
+            f"INT8 against FP32 on {result.agreement.figures} drawings: mean cosine"
+            f" {result.agreement.mean_cosine:.4f}, worst 1 % {result.agreement.p1_cosine:.4f},"
+            f" overlap@10 {result.agreement.overlap:.3f}"
+        )
+    say(f"next: edge-ret index SOURCE --bundle {result.bundles[-1].folder} -o register")
+
+
+def synth(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    designs: Annotated[int, typer.Option("--designs", help="How many.", min=1)] = 260,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same drawings.")] = 0,
+    views: Annotated[int, typer.Option("--views", help="Figures a design.", min=1, max=8)] = 6,
+    size: Annotated[int, typer.Option("--size", help="Pixels a side.", min=64, max=2048)] = 512,
+    sheets: Annotated[
+        bool, typer.Option("--sheets", help="Pages with captions, as an office publishes them.")
+    ] = False,
+    restyled: Annotated[
+        float,
+        typer.Option(
+            "--restyled", help="Share of designs whose figures are by several hands.", min=0, max=1
+        ),
+    ] = 0.0,
+    workers: Annotated[int, typer.Option("--workers", help="Processes.", min=1)] = 1,
+) -> None:
+    """Make design drawings with the true hierarchy: class > subclass > design > view."""
+    import distill
+
+    distill.require("train")
+    from distill.synthetic import generate
+
+    if sheets and restyled:
+        raise ConfigError("--restyled has no meaning with --sheets", hint="leave one of them out")
+    made = generate(
+        out,
+        designs=designs,
+        seed=seed,
+        views=views,
+        size=size,
+        sheets=sheets,
+        restyled=restyled,
+        workers=workers,
+        track=bar,
+    )
+    print(f"{out}: {made.designs} designs, {made.figures} figures in {made.files} files")
+    say(f"next: edge-ret index {out} -o register")

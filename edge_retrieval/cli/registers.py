@@ -1,0 +1,271 @@
+"""Commands that use a register: index, search and the register's own."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_retrieval.cli.talk import (
+    EXIT_FIXABLE,
+    EXIT_SKIPPED,
+    BackendOption,
+    BundleOption,
+    JsonFlag,
+    RegisterOption,
+    StrictFlag,
+    bar,
+    find_register,
+    open_bundle,
+    print_json,
+    print_table,
+    read_drawing,
+    say,
+    show_problems,
+    write_text,
+)
+from edge_retrieval.errors import RegisterError, SourceError
+
+if TYPE_CHECKING:
+    from edge_retrieval.search import SearchResult
+    from edge_retrieval.sources import Design, Problem
+
+LOOK_AHEAD = 32
+"""Designs that are read before a register is made: their labels tell how deep its taxonomy is."""
+
+
+def index(
+    source: Annotated[
+        Path, typer.Argument(help="USPTO grants, DeepPatent2, a folder tree or a metadata table.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Register to make or to add to.")] = Path(
+        "register"
+    ),
+    kind: Annotated[
+        str,
+        typer.Option("--source", help="auto, uspto, deeppatent2, folder or table."),
+    ] = "auto",
+    bundle: BundleOption = None,
+    backend: BackendOption = "onnx",
+    strict: StrictFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read designs from SOURCE, embed their figures, keep them in a register.
+
+    Indexing the same files again adds nothing. Example: edge-ret index grants/ -o my-register
+    """
+    from edge_retrieval.encoder import load_encoder
+    from edge_retrieval.register import Register
+    from edge_retrieval.sources import open_source
+
+    designs = open_source(source, kind=kind)
+    # An unreadable source ends here, before anything is made.
+    first = list(itertools.islice(designs, LOOK_AHEAD))
+    if not first:
+        raise SourceError(f"{source} holds no designs", hint="see --source for the kinds it can be")
+    is_new = not out.exists()
+    if is_new:
+        register = Register.create(out, open_bundle(bundle), levels_of(first))
+    else:
+        register = Register.open(out)
+    encoder = load_encoder(
+        open_bundle(bundle) if bundle is not None else register.bundle, backend=backend
+    )
+    try:
+        result = register.add(bar(itertools.chain(first, designs), "Indexing"), encoder)
+        register.build_graph()  # does nothing while exact search is fast enough
+    except BaseException:
+        register.close()
+        if is_new and register.designs_count == 0:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    show_problems(result.notes, what="note")
+    show_problems(result.problems, what="skipped")
+    if is_new and register.designs_count == 0:
+        register.close()
+        shutil.rmtree(out, ignore_errors=True)
+        raise SourceError(
+            f"no design of {source} could be read ({len(result.problems)} problems, above)",
+            hint="check the files that are named, or choose the kind with --source",
+        )
+    summary = {
+        "register": str(out),
+        "designs": register.designs_count,
+        "figures": register.figures_count,
+        "designs_added": result.designs_added,
+        "figures_added": result.figures_added,
+        "sheets_read": result.sheets_read,
+        "front_pages": result.front_pages,
+        "unchanged": result.unchanged,
+        "notes": [{"where": n.where, "reason": n.reason} for n in result.notes],
+        "problems": [{"where": p.where, "reason": p.reason} for p in result.problems],
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        print(
+            f"{out}: {result.designs_added} designs, {result.figures_added} figures added from"
+            f" {result.sheets_read} sheets; {result.front_pages} front pages left out,"
+            f" {result.unchanged} sheets unchanged"
+        )
+        print(f"now {register.designs_count} designs, {register.figures_count} figures")
+        say(f"next: edge-ret search drawing.png --register {out}")
+    register.close()
+    if result.problems:
+        say(f"{len(result.problems)} inputs were skipped")
+        raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
+
+
+def levels_of(items: Iterable[Design | Problem]) -> tuple[str, ...]:
+    """Name the levels of a new register after the depth of the first designs with labels."""
+    from edge_retrieval.sources import Design
+
+    depths = (len(item.labels) for item in items if isinstance(item, Design) and item.labels)
+    depth = next(depths, 2)
+    return (*("class", "subclass", *(f"level {n}" for n in range(3, depth + 1)))[:depth], "design")
+
+
+def search(
+    drawings: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Drawings to search with; the sample's own if none is named."),
+    ] = None,
+    register_path: RegisterOption = None,
+    k: Annotated[int, typer.Option("-k", help="Designs to show.", min=1)] = 10,
+    within: Annotated[
+        list[str] | None,
+        typer.Option("--class", "-c", help="Only this class or subclass: 06 or 06-01. Repeatable."),
+    ] = None,
+    exclude_self: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-self", help="Leave out the register's figures of the very same file."
+        ),
+    ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Take each drawing as one figure: do not cut it.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write one page to look at and keep.")
+    ] = None,
+    backend: BackendOption = "onnx",
+    as_json: JsonFlag = False,
+) -> None:
+    """Rank the designs of a register by how much they look like each drawing.
+
+    Example: edge-ret search drawing.png --register my-register --class 06-01 --html hits.html
+    """
+    from edge_retrieval.encoder import load_encoder
+    from edge_retrieval.search import query_from_bytes
+    from edge_retrieval.search import search as run_search
+
+    if not drawings:
+        from edge_retrieval.sample import sample_query
+
+        drawings = [sample_query()]
+        say("drawing: the sample's own (none was named)")
+    queries = [query_from_bytes(read_drawing(path), str(path), cut=not whole) for path in drawings]
+    register = find_register(register_path)
+    encoder = load_encoder(register.bundle, backend=backend)
+    results = run_search(
+        register, queries, encoder, k=k, within=within or (), exclude_self=exclude_self
+    )
+    if html is not None:
+        from edge_retrieval.evidence import to_html
+
+        settings = {"k": k, "class": ", ".join(within or []) or "all", "exclude self": exclude_self}
+        write_text(html, to_html(results, register=register, settings=settings))
+    if as_json:
+        from edge_retrieval.evidence import to_json
+
+        print_json(to_json(results, register=register))
+    else:
+        for result in results:
+            print_hits(result)
+    if html is not None:
+        say(f"page: {html.resolve()}")
+    register.close()
+
+
+def print_hits(result: SearchResult) -> None:
+    """Print one query's ranked designs as a table."""
+    from edge_retrieval.taxonomy import locarno_title
+
+    rows = []
+    for hit in result.hits:
+        code = hit.design.locarno or "/".join(hit.design.labels[-1:])
+        heading = locarno_title(code) or ""
+        rows.append(
+            (
+                str(hit.rank),
+                f"{hit.score:.3f}",
+                hit.design.number,
+                f"{code}  {shorten(heading, 44)}".strip(),
+                shorten(hit.design.title, 36),
+                f"figure {hit.query_figure + 1} ~ {hit.figure.name}",
+            )
+        )
+    print_table(
+        Path(result.query.name).name,
+        (
+            ("rank", "right"),
+            ("score", "right"),
+            ("design", "left"),
+            ("class", "left"),
+            ("title", "left"),
+            ("best pair: yours ~ theirs", "left"),
+        ),
+        rows,
+    )
+    print(f"  {result.statement}")
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut a long heading at a word, with an ellipsis."""
+    if len(text) <= width:
+        return text
+    return text[: width - 1].rsplit(" ", 1)[0].rstrip(",;") + "…"
+
+
+def verify(register_path: Annotated[Path, typer.Argument(metavar="REGISTER")]) -> None:
+    """Check every byte of a register against what was recorded."""
+    from edge_retrieval.register import Register
+
+    register = Register.open(register_path)
+    faults = register.verify()
+    register.close()
+    if faults:
+        for fault in faults:
+            say(fault)
+        raise RegisterError(
+            f"{register_path}: {len(faults)} faults", hint="copy it again, or index the source anew"
+        )
+    print(f"{register_path}: good, {register.designs_count} designs")
+
+
+def info(
+    register_path: Annotated[Path, typer.Argument(metavar="REGISTER")], as_json: JsonFlag = False
+) -> None:
+    """Show what a register holds and which encoder made it."""
+    from edge_retrieval.register import Register
+
+    register = Register.open(register_path)
+    facts = {
+        "register": str(register_path),
+        "designs": register.designs_count,
+        "figures": register.figures_count,
+        "levels": list(register.levels),
+        "bundle": register.bundle.name,
+        "precision": register.bundle.precision,
+        "fingerprint": register.bundle.fingerprint,
+    }
+    register.close()
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        print(f"{name:12} {', '.join(value) if isinstance(value, list) else value}")

@@ -1,0 +1,162 @@
+"""How the command line talks: results on stdout, talk and bars on stderr, files named by users."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from edge_retrieval.errors import ConfigError, DrawingError
+
+if TYPE_CHECKING:
+    from edge_retrieval.bundle import Bundle
+    from edge_retrieval.register import Register
+    from edge_retrieval.sources import Problem
+
+T = TypeVar("T")
+
+SKIPPED_SHOWN = 20
+"""Problems printed by name; the rest are counted. All of them are kept in the register."""
+
+EXIT_FIXABLE, EXIT_SKIPPED = 1, 3
+
+
+def say(text: str) -> None:
+    """Write one line to stderr: talk, not a result."""
+    print(text, file=sys.stderr)
+
+
+def bar(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Draw a progress bar on stderr where it is a terminal; else pass the items through."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(items, total=total, description=description)
+
+
+def show_problems(problems: Sequence[Problem], *, what: str) -> None:
+    """Write what was skipped to stderr, the first ones by name."""
+    for problem in problems[:SKIPPED_SHOWN]:
+        say(f"{what}: {problem.where}: {problem.reason}")
+    if len(problems) > SKIPPED_SHOWN:
+        say(f"... and {len(problems) - SKIPPED_SHOWN} more like these")
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON document to stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(
+    title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]
+) -> None:
+    """Draw a table on stdout.
+
+    Args:
+        title: Stands above.
+        columns: (heading, "left" | "right") of each.
+        rows: Cells as text; shown as they are, no markup.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # A pipe has no width: give the table room, so that nothing is cut that a script looks for.
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for heading, side in columns:
+        justify = "right" if side == "right" else "left"
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that the user named, whole or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True) if unfinished.exists() else None
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", hint="choose a folder you may write to"
+        ) from error
+
+
+def read_drawing(path: Path) -> bytes:
+    """Read a drawing that the user named."""
+    try:
+        return path.read_bytes()
+    except IsADirectoryError as error:
+        raise DrawingError(
+            f"{path} is a folder, not a drawing", hint="name the image files: folder/*.png"
+        ) from error
+    except OSError as error:
+        raise DrawingError(
+            f"{path} cannot be read: {error.strerror}", hint="check the path of the drawing"
+        ) from error
+
+
+def open_bundle(folder: Path | None) -> Bundle:
+    """Open the bundle that was named, else the default one."""
+    from edge_retrieval.bundle import Bundle, default_bundle_path
+
+    return Bundle.open(folder if folder is not None else default_bundle_path())
+
+
+def find_register(named: Path | None) -> Register:
+    """Open the register that was named, else `$EDGE_RET_REGISTER`, `./register`, the sample."""
+    from edge_retrieval.register import Register
+
+    if named is not None:
+        return Register.open(named)
+    if environment := os.environ.get("EDGE_RET_REGISTER"):
+        say(f"register: {environment} ($EDGE_RET_REGISTER)")
+        return Register.open(Path(environment))
+    if (local := Path("register")).is_dir():
+        say("register: ./register")
+        return Register.open(local)
+    from edge_retrieval.sample import sample_register
+
+    register = sample_register(open_bundle(None), track=bar)
+    say(
+        f"register: the sample, {register.designs_count} made designs (no register of your own was"
+        " named)\n          index your own: edge-ret index FOLDER -o register"
+    )
+    return register
+
+
+RegisterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--register",
+        "-r",
+        help="Register to use. Default: $EDGE_RET_REGISTER, ./register, then the sample.",
+    ),
+]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Encoder bundle. Default: the one that ships.")
+]
+BackendOption = Annotated[str, typer.Option("--backend", help="onnx or openvino.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+StrictFlag = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 if anything had to be skipped.")
+]
