@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from edge_retrieval.cli.talk import (
     show_problems,
 )
 from edge_retrieval.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from edge_retrieval.cli.talk import (
 )
 from edge_retrieval.errors import BundleError
 
-if TYPE_CHECKING:
-    pass
-
 
 def evaluate(
     register_path: Annotated[Path, typer.Argument(metavar="REGISTER", help="Register to measure.")],
@@ -36,7 +33,6 @@ def evaluate(
 
     Needs designs with several figures and labels above them.
     """
-
     from edge_retrieval.metrics import by_design, leave_one_out
     from edge_retrieval.register import Register
     from edge_retrieval.taxonomy import Taxonomy
