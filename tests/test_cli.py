@@ -234,6 +234,26 @@ def test_a_tree_of_any_depth_is_a_taxonomy(run: Run, tmp_path: Path) -> None:
         assert "D0" in run("search", query, "-r", f"deep{depth}", "--class", "lamps").out
 
 
+def test_another_bundle_may_not_add_to_a_register(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    other = Path(__file__).parent / "pinned" / "bundle-1"
+    done = run("index", designs, "-o", "mine", "--bundle", other)
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+    assert run("register", "verify", "mine").code == 0
+
+
+def test_two_designs_with_one_number_are_told_apart_by_path(run: Run, tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    for name in ("a", "b"):
+        draw(table / f"{name}.png", [(60, 60), (340, 90), (200, 340)])
+    rows = "file_name,design,locarno\na.png,D1,06-01\nb.png,D1,07-01\n"
+    (table / "metadata.csv").write_text(rows)
+    done = run("index", table, "-o", "mine")
+    assert done.code == 3
+    assert "metadata.csv:3" in done.err or "b.png" in done.err
+
+
 def test_doctor_finds_the_shipped_bundle_good_on_this_device(run: Run) -> None:
     done = run("doctor")
     assert done.code == 0
