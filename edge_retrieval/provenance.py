@@ -46,27 +46,31 @@ def versions() -> dict[str, str]:
 
 def cpu_model() -> str:
     """Return the processor's name as the system tells it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor() or platform.machine()
-    for line in text.splitlines():
-        if line.lower().startswith(("model name", "model\t", "model  ")):
-            return line.split(":", 1)[1].strip()
+    told = _cpuinfo()
+    for key in ("model name", "Model", "Hardware"):  # x86; Raspberry Pi; older ARM kernels
+        if told.get(key):
+            return told[key]
     return platform.processor() or platform.machine()
 
 
 def cpu_flags() -> list[str]:
     """Return the processor's vector extensions that decide how INT8 runs."""
     wanted = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm"}
+    told = _cpuinfo()
+    return sorted(wanted & set((told.get("flags") or told.get("Features") or "").split()))
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Read /proc/cpuinfo as its first processor's keys and values; {} where there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return []
-    for line in text.splitlines():
-        if line.lower().startswith(("flags", "features")):
-            return sorted(wanted & set(line.split(":", 1)[1].split()))
-    return []
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    found: dict[str, str] = {}
+    for key, _, value in pairs:
+        found.setdefault(key.strip(), value.strip())
+    return found
 
 
 def available_cores() -> int:
