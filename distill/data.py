@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from distill.augment import Squares
 from distill.config import TrainConfig
 from edge_retrieval.arrays import Codes, Images
-from edge_retrieval.drawing import FIT_VERSION, FigureImage, Preprocessing, cut_sheet, fit
+from edge_retrieval.drawing import (
+    CUT_VERSION,
+    FIT_VERSION,
+    FigureImage,
+    Preprocessing,
+    cut_sheet,
+    fit,
+)
 from edge_retrieval.errors import DrawingError, SourceError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.provenance import available_cores
@@ -269,7 +276,8 @@ def _square(figure: FigureImage, preprocessing: Preprocessing) -> Squares:
 def _key(path: Path, preprocessing: Preprocessing) -> str:
     """Return a name that changes when the source's files or the way of cutting do."""
     digest = hashlib.sha256()
-    digest.update(f"{CACHE_SCHEMA} {FIT_VERSION} {preprocessing.size} {MASTER_RATIO}\n".encode())
+    ways = (CACHE_SCHEMA, CUT_VERSION, FIT_VERSION, preprocessing.size, MASTER_RATIO)
+    digest.update(f"{ways}\n".encode())
     root = path.resolve()
     files = [root]
     if root.is_dir():

@@ -8,7 +8,7 @@ arrays, bit for bit. numpy and Pillow only; PDF needs the extra 'pdf'.
 
 from __future__ import annotations
 
-from edge_retrieval.drawing.cut import FigureImage, cut_sheet, whole_sheet
+from edge_retrieval.drawing.cut import CUT_VERSION, FigureImage, cut_sheet, whole_sheet
 from edge_retrieval.drawing.decode import MAX_PAGES, MAX_PIXELS
 from edge_retrieval.drawing.fit import (
     FIT_VERSION,
@@ -21,6 +21,7 @@ from edge_retrieval.drawing.fit import (
 )
 
 __all__ = [
+    "CUT_VERSION",
     "FIT_VERSION",
     "MASTER_SIDE",
     "MAX_PAGES",

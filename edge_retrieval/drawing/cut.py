@@ -17,6 +17,9 @@ from edge_retrieval.drawing.ink import Cells, Ints, Mask, Parts, cells_of, parts
 from edge_retrieval.errors import DrawingError
 from edge_retrieval.sources.design import Box
 
+CUT_VERSION = 1
+"""Raised whenever a sheet may be cut otherwise than before: what was kept of a cut is then stale."""
+
 TURNING = 0.75
 """A caption turns its sheet only if it is this much like known letters: a wrong turn costs more
 than a missed one."""
