@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,11 @@ def train(
     folder = out or next_run_folder(Path("runs"))
     result = run_training(config, data, folder, resume=resume, track=bar)
     show_problems(result.problems, what="skipped")
-    print(f"{folder}: best patent mAP {result.best_map:.3f} on held-out designs")
+    print(f"{folder}: {result.epochs} epochs, {result.steps} steps")
+    if math.isfinite(result.best_map):
+        print(f"best mAP on held-out designs, one figure left out: {result.best_map:.3f}")
+    else:
+        say("no design with two figures could be held out: nothing tells how good it is")
     say(f"next: edge-ret export {folder} --int8")
 
 

@@ -32,8 +32,9 @@ def say(text: str) -> None:
 
 
 def bar(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Draw a progress bar on stderr where it is a terminal; else pass the items through."""
+    """Draw a progress bar on stderr where it is a terminal; else only say what begins."""
     if not sys.stderr.isatty():
+        say(f"{description} ...")
         yield from items
         return
     from rich.console import Console

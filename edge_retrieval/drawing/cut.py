@@ -18,7 +18,7 @@ from edge_retrieval.errors import DrawingError
 from edge_retrieval.sources.design import Box
 
 CUT_VERSION = 1
-"""Raised whenever a sheet may be cut otherwise than before: what was kept of a cut is then stale."""
+"""Raised whenever a sheet may be cut otherwise than before: what was kept of a cut goes stale."""
 
 TURNING = 0.75
 """A caption turns its sheet only if it is this much like known letters: a wrong turn costs more
