@@ -26,6 +26,7 @@ from edge_retrieval.encoder import embed_figures, load_encoder
 from edge_retrieval.errors import EdgeRetrievalError
 from edge_retrieval.metrics import leave_one_out
 from edge_retrieval.provenance import host, now, versions
+from edge_retrieval.report import save_json
 from edge_retrieval.sources import Problem, open_source
 from edge_retrieval.taxonomy import LOCARNO_LEVELS, LabelPath, Taxonomy
 
@@ -72,14 +73,15 @@ def pixels_28(masters: list[Pixels]) -> Embeddings:
     return unit(table - table.mean(axis=1, keepdims=True))
 
 
-def untrained(seed: int) -> Callable[[list[Pixels]], Embeddings]:
-    """The shipped encoder's backbone with random weights."""
+def untrained(bundle: Bundle, seed: int) -> Callable[[list[Pixels]], Embeddings]:
+    """The bundle's own network with random weights."""
 
     def embed(masters: list[Pixels]) -> Embeddings:
         from distill.config import TrainConfig
         from distill.model import TorchEncoder, make_student, preprocessing_of
 
-        config = TrainConfig(seed=seed)
+        trained = bundle.provenance["config"]
+        config = TrainConfig(**(trained | {"weights": "none", "seed": seed}))
         return embed_figures(TorchEncoder(make_student(config), preprocessing_of(config)), masters)
 
     return embed
@@ -102,10 +104,10 @@ def main() -> None:
     default = default_bundle_path()
     contestants: dict[str, Callable[[list[Pixels]], Embeddings]] = {"pixels 28x28": pixels_28}
     for seed in SEEDS:
-        contestants[f"untrained backbone, seed {seed}"] = untrained(seed)
+        contestants[f"untrained backbone, seed {seed}"] = untrained(Bundle.open(default), seed)
     for folder in [*args.bundle, default]:
         bundle = Bundle.open(folder)
-        contestants[f"{bundle.name} {bundle.precision}"] = shipped(folder)
+        contestants[bundle.name] = shipped(folder)
 
     rows = []
     for name, embed in contestants.items():
@@ -132,8 +134,6 @@ def main() -> None:
         )
         patent = next(s for s in scores if s.level == LOCARNO_LEVELS[-1])
         print(f"{name:40} patent mAP {patent.values['mAP']:.3f}")
-    from edge_retrieval.report import save_json
-
     save_json(
         RESULTS / "baselines.json",
         {

@@ -90,6 +90,34 @@ def latency() -> str:
     return table(["stage", "p50", "p90", "p99", "n"], rows) + "\n\n" + note
 
 
+def precision() -> str:
+    """FP32 and INT8 of one network, in turn in one process."""
+    result = load("precision")
+    base = percentile(sorted(result["rows"][0]["seconds"]), 50)
+    rows = []
+    for row in result["rows"]:
+        samples = sorted(row["seconds"])
+        p50, p99 = percentile(samples, 50), percentile(samples, 99)
+        rows.append(
+            [
+                f"{row['precision']} on {row['backend']}",
+                f"{row['bytes'] / 1e6:.2f} MB",
+                f"{p50 * 1e3:.2f} ms",
+                f"{p99 * 1e3:.2f} ms",
+                f"{p50 / base:.2f}",
+                f"{row['mean_cosine']:.4f}",
+                f"{row['overlap@10']:.3f}",
+            ]
+        )
+    head = ["", "model", "p50", "p99", "p50 over the first", "cosine to FP32", "overlap@10"]
+    note = (
+        f"One figure at a time, one thread, {result['rounds']} rounds in turn;"
+        f" {result['host']['cpu']} ({', '.join(result['host']['flags'])}); agreement over"
+        f" {result['figures']} figures."
+    )
+    return table(head, rows) + "\n\n" + note
+
+
 def percentile(samples: list[float], q: float) -> float:
     """Interpolate linearly between the sorted samples."""
     place = (len(samples) - 1) * q / 100
@@ -98,7 +126,12 @@ def percentile(samples: list[float], q: float) -> float:
     return samples[low] + (samples[high] - samples[low]) * (place - low)
 
 
-TABLES: dict[str, Callable[[], str]] = {"baselines": baselines, "cut": cut, "latency": latency}
+TABLES: dict[str, Callable[[], str]] = {
+    "baselines": baselines,
+    "cut": cut,
+    "latency": latency,
+    "precision": precision,
+}
 
 
 def render(text: str) -> str:

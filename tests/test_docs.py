@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,9 @@ def test_every_command_that_a_hint_names_exists() -> None:
         assert first in root.commands, f"edge-ret {first}"  # type: ignore[attr-defined]
         group = getattr(root.commands[first], "commands", None)  # type: ignore[attr-defined]
         assert group is None or second in group, f"edge-ret {first} {second}"
+
+
+def test_the_tables_are_those_of_the_results() -> None:
+    check = [sys.executable, str(ROOT / "benchmarks" / "render.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
