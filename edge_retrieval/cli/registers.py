@@ -206,7 +206,7 @@ def print_hits(result: SearchResult) -> None:
                 hit.design.number,
                 f"{code}  {shorten(heading, 44)}".strip(),
                 shorten(hit.design.title, 36),
-                f"figure {hit.query_figure + 1} ~ {hit.figure.name}",
+                f"{hit.query_figure + 1} ~ {hit.figure.name.removeprefix('figure ')}",
             )
         )
     print_table(
@@ -215,9 +215,9 @@ def print_hits(result: SearchResult) -> None:
             ("rank", "right"),
             ("score", "right"),
             ("design", "left"),
-            ("class", "left"),
-            ("title", "left"),
-            ("best pair: yours ~ theirs", "left"),
+            ("class", "cut"),
+            ("title", "cut"),
+            ("figure ~ theirs", "left"),
         ),
         rows,
     )

@@ -70,7 +70,8 @@ def print_table(
 
     Args:
         title: Stands above.
-        columns: (heading, "left" | "right") of each.
+        columns: (heading, "left" | "right" | "cut") of each; "cut" is left and gives way with an
+            ellipsis where the terminal is narrow.
         rows: Cells as text; shown as they are, no markup.
     """
     from rich.box import SIMPLE_HEAD
@@ -82,8 +83,10 @@ def print_table(
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     for heading, side in columns:
-        justify = "right" if side == "right" else "left"
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        if side == "cut":
+            table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        else:
+            table.add_column(heading, justify="right" if side == "right" else "left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
