@@ -12,6 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from edge_retrieval import cli
+from edge_retrieval.errors import RegisterError
+from edge_retrieval.register import adding
 
 
 class Outcome(NamedTuple):
@@ -193,6 +195,7 @@ def test_a_broken_drawing_among_good_ones_is_named_and_the_rest_is_indexed(
         ("index", "blank.png", "-o", "x"),
         ("index", "broken", "-o", "x"),
         ("index", "designs", "-o", "text.png"),
+        ("index", "designs", "-o", "."),
         ("index", "designs", "--source", "gazette"),
         ("index", "designs", "--bundle", "empty", "-o", "x"),
         ("eval", "missing"),
@@ -218,6 +221,51 @@ def test_a_users_mistake_gets_one_line_and_a_hint(
     assert done.code == 1, done
     assert is_one_line_and_a_hint(done.err), done.err
     assert not Path("x").exists()
+
+
+def test_a_full_disk_is_called_a_full_disk_and_leaves_no_empty_register(
+    run: Run, designs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(moment: str) -> None:
+        if moment == "vectors written":
+            raise RegisterError("No space left on device", hint="make room")
+
+    monkeypatch.setattr(adding, "moment", full)
+    done = run("index", designs, "-o", "mine")
+    assert done.code == 1
+    assert "error: No space left on device" in done.err
+    assert not Path("mine").exists()
+
+
+def test_an_interrupted_index_says_what_is_kept_and_the_same_again_completes_it(
+    run: Run, designs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(moment: str) -> None:
+        if moment == "committed":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adding, "COMMIT_FIGURES", 4)
+        patch.setattr(adding, "moment", interrupt)
+        done = run("index", designs, "-o", "mine")
+    assert done.code != 0
+    assert "stopped: 2 designs are kept" in done.err
+    assert "damaged" not in done.err
+    assert "2 designs, 4 figures added" in run("index", designs, "-o", "mine").out
+    assert run("register", "verify", "mine").code == 0
+
+
+def test_an_empty_folder_may_become_a_register_and_another_one_may_not(
+    run: Run, designs: Path
+) -> None:
+    Path("empty").mkdir()
+    assert run("index", designs, "-o", "empty").code == 0
+    Path("full").mkdir()
+    Path("full/letter.txt").write_text("Dear Sir")
+    done = run("index", designs, "-o", "full")
+    assert done.code == 1
+    assert "choose another folder" in done.err
+    assert [path.name for path in Path("full").iterdir()] == ["letter.txt"]
 
 
 def test_a_tree_of_any_depth_is_a_taxonomy(run: Run, tmp_path: Path) -> None:

@@ -528,6 +528,17 @@ def test_a_second_writer_is_told_and_readers_go_on(
     assert register.figures_count == 3
 
 
+def test_an_empty_register_is_discarded_but_not_under_a_writer(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    with writer_lock(register.folder / "writer.lock"):
+        assert not register.discard_if_empty()
+    with Register.open(register.folder) as other:
+        other.add(fakes.designs(1), encoder)
+    assert not register.discard_if_empty()  # another process has filled it meanwhile
+    assert register.figures_count == 3
+
+
 def test_the_lock_is_lifted_when_its_holder_ends(register: Register) -> None:
     with writer_lock(register.folder / "writer.lock"):
         pass

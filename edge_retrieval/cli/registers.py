@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +58,7 @@ def index(
     Indexing the same files again adds nothing. Example: edge-ret index grants/ -o my-register
     """
     from edge_retrieval.encoder import load_encoder
-    from edge_retrieval.register import Register
+    from edge_retrieval.register import Register, is_register
     from edge_retrieval.sources import open_source
 
     designs = open_source(source, kind=kind)
@@ -67,27 +66,29 @@ def index(
     first = list(itertools.islice(designs, LOOK_AHEAD))
     if not first:
         raise SourceError(f"{source} holds no designs", hint="see --source for the kinds it can be")
-    is_new = not out.exists()
+    is_new = not is_register(out)
     if is_new:
         register = Register.create(out, open_bundle(bundle), levels_of(first))
     else:
         register = Register.open(out)
-    encoder = load_encoder(
-        open_bundle(bundle) if bundle is not None else register.bundle, backend=backend
-    )
     try:
+        encoder = load_encoder(
+            open_bundle(bundle) if bundle is not None else register.bundle, backend=backend
+        )
         result = register.add(bar(itertools.chain(first, designs), "Indexing"), encoder)
         register.build_graph()  # does nothing while exact search is fast enough
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            say(f"stopped: {register.designs_count} designs are kept; the same again adds the rest")
+        if is_new:
+            register.discard_if_empty()
         register.close()
-        if is_new and register.designs_count == 0:
-            shutil.rmtree(out, ignore_errors=True)
         raise
     show_problems(result.notes, what="note")
     show_problems(result.problems, what="skipped")
     if is_new and register.designs_count == 0:
+        register.discard_if_empty()
         register.close()
-        shutil.rmtree(out, ignore_errors=True)
         raise SourceError(
             f"no design of {source} could be read ({len(result.problems)} problems, above)",
             hint="check the files that are named, or choose the kind with --source",
@@ -204,8 +205,8 @@ def print_hits(result: SearchResult) -> None:
                 str(hit.rank),
                 f"{hit.score:.3f}",
                 hit.design.number,
-                f"{code}  {shorten(heading, 44)}".strip(),
-                shorten(hit.design.title, 36),
+                f"{code}  {heading}".strip(),
+                hit.design.title,
                 f"{hit.query_figure + 1} ~ {hit.figure.name.removeprefix('figure ')}",
             )
         )
@@ -217,18 +218,11 @@ def print_hits(result: SearchResult) -> None:
             ("design", "left"),
             ("class", "cut"),
             ("title", "cut"),
-            ("figure ~ theirs", "left"),
+            ("best pair", "left"),
         ),
         rows,
     )
     print(f"  {result.statement}")
-
-
-def shorten(text: str, width: int) -> str:
-    """Cut a long heading at a word, with an ellipsis."""
-    if len(text) <= width:
-        return text
-    return text[: width - 1].rsplit(" ", 1)[0].rstrip(",;") + "…"
 
 
 def verify(register_path: Annotated[Path, typer.Argument(metavar="REGISTER")]) -> None:

@@ -21,6 +21,7 @@ a matter of milliseconds.
 """
 
 from edge_retrieval.register.folder import Register
+from edge_retrieval.register.manifest import is_register
 from edge_retrieval.register.records import AddResult, DesignRecord, FigureRecord
 
-__all__ = ["AddResult", "DesignRecord", "FigureRecord", "Register"]
+__all__ = ["AddResult", "DesignRecord", "FigureRecord", "Register", "is_register"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -177,6 +179,17 @@ class Register:
                 return adder.add(designs, track)
             finally:
                 self.refresh()
+
+    def discard_if_empty(self) -> bool:
+        """Remove a register that holds no figure, unless a writer is at work in it; say whether.
+
+        What it was made in (an empty folder, a card) stays if it cannot be removed.
+        """
+        with contextlib.suppress(RegisterError), writer_lock(self.folder / LOCK):
+            self.refresh()
+            if self._end == 0:
+                shutil.rmtree(self.folder, ignore_errors=True)
+        return not self.folder.exists()
 
     def index(self) -> Index:
         """Return what searches these vectors: the graph if one fits them, else all of them."""

@@ -41,13 +41,19 @@ def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
         os.fsync(file.fileno())
 
 
+def is_register(folder: Path) -> bool:
+    """Say whether a folder is a register, sound or damaged."""
+    return (folder / MANIFEST).exists()
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read register.json, doubting it; `RegisterError` if the folder is no register."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        reason = f"no {MANIFEST} in it" if folder.is_dir() else "no such folder"
+        reason = "a file, not a folder" if folder.exists() else "no such folder"
+        reason = f"no {MANIFEST} in it" if folder.is_dir() else reason
         raise RegisterError(
             f"{folder}: not a register: {reason}",
             hint=f"make one: edge-ret index DESIGNS -o {folder}",
