@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from edge_retrieval import cli
+from edge_retrieval.cli import talk
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import adding
 
@@ -315,3 +316,21 @@ def test_an_unknown_option_is_a_usage_error(run: Run) -> None:
 def test_help_and_version_are_answered(run: Run) -> None:
     assert "search" in run("--help").out
     assert run("--version").out.startswith("edge-ret ")
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_table_fits_its_terminal_and_keeps_numbers_whole(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "PIPE_WIDTH", width)
+    heading = "Trunks, suitcases, briefcases, handbags, keyholders, cases"
+    talk.print_table(
+        "query",
+        (("design", "left"), ("class", "cut"), ("title", "cut"), ("score", "right")),
+        [("USD0909824", heading, "Suitcase with a handle and wheels", "0.961")],
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines) <= width
+    [row] = [line for line in lines if "USD0909824" in line]
+    assert "0.961" in row
+    assert "Suitcase" in row

@@ -23,6 +23,12 @@ T = TypeVar("T")
 SKIPPED_SHOWN = 20
 """Problems printed by name; the rest are counted. All of them are kept in the register."""
 
+PIPE_WIDTH = 140
+"""Letters in a line where stdout is no terminal: room, so that nothing is cut that is looked for."""
+
+LEAST_WIDTH = 8
+"""Columns that give way keep this many letters."""
+
 EXIT_FIXABLE, EXIT_SKIPPED = 1, 3
 
 
@@ -80,16 +86,32 @@ def print_table(
     from rich.text import Text
 
     # A pipe has no width: give the table room, so that nothing is cut that a script looks for.
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    lines = [list(row) for row in rows]
+    widths = [
+        max(len(text) for text in (heading, *(line[i] for line in lines)))
+        for i, (heading, _) in enumerate(columns)
+    ]
+    cut = [i for i, (_, side) in enumerate(columns) if side == "cut"]
+    room = console.width - 1 - sum(w + 3 for i, w in enumerate(widths) if i not in cut)
+    for done, i in enumerate(sorted(cut, key=widths.__getitem__)):  # short ones leave room
+        widths[i] = min(widths[i], max(LEAST_WIDTH, room // (len(cut) - done) - 3))
+        room -= widths[i] + 3
     for heading, side in columns:
-        if side == "cut":
-            table.add_column(heading, no_wrap=True, overflow="ellipsis")
-        else:
-            table.add_column(heading, justify="right" if side == "right" else "left")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_column(heading, justify="right" if side == "right" else "left")
+    for line in lines:
+        table.add_row(
+            *(Text(shorten(cell, width)) for cell, width in zip(line, widths, strict=True))
+        )
     console.print(table)
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut a long text at a word, with an ellipsis."""
+    if len(text) <= width:
+        return text
+    return text[: width - 1].rsplit(" ", 1)[0].rstrip(",; ") + "…"
 
 
 def write_text(path: Path, text: str) -> None:
