@@ -24,7 +24,7 @@ SKIPPED_SHOWN = 20
 """Problems printed by name; the rest are counted. All of them are kept in the register."""
 
 PIPE_WIDTH = 140
-"""Letters in a line where stdout is no terminal: room, so that nothing is cut that is looked for."""
+"""Letters in a line where stdout is no terminal: enough that nothing is cut that is looked for."""
 
 LEAST_WIDTH = 8
 """Columns that give way keep this many letters."""
