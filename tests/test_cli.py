@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -149,6 +151,74 @@ def test_a_page_is_written_that_needs_no_other_file(run: Run) -> None:
     assert 'src="data:image/png;base64,' in page
 
 
+def test_a_page_or_a_report_takes_the_place_of_its_own_kind_only(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    query = designs / "06/06-01/D0/1.png"
+    before = {path: path.read_bytes() for path in (query, Path("mine/register.json"))}
+    for path in before:
+        for command in (("search", query, "--html"), ("bench", query, "--runs", "1", "-o")):
+            done = run(*command, path, "-r", "mine")
+            assert done.code == 1
+            assert "not replaced" in done.err
+    assert before == {path: path.read_bytes() for path in before}
+    for _ in range(2):
+        assert run("search", query, "-r", "mine", "--html", "hits.html").code == 0
+        assert run("bench", query, "-r", "mine", "--runs", "1").code == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no /dev")
+def test_a_page_may_go_where_nothing_is_kept(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    query = designs / "06/06-01/D0/1.png"
+    assert run("search", query, "-r", "mine", "--html", os.devnull).code == 0
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_any_name_of_a_file_is_shown_as_it_is_and_steers_nothing(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    drawing = (designs / "06/06-01/D0/1.png").read_bytes()
+    for name, shown in (
+        ("[bold]a[red].png", "[bold]a[red].png"),
+        ("[b]a[", "[b]a["),
+        ("two\nlines\x1b[2J.png", "two lines [2J.png"),
+        ("no \udcff letter.png", ""),
+        ("Stühle 椅子.png", "Stühle 椅子.png"),
+    ):
+        Path(name).write_bytes(drawing)
+        done = run("search", name, "-r", "mine")
+        assert (done.code, shown in done.out, "\x1b" in done.out) == (0, True, False)
+        assert run("search", name, "-r", "mine", "--json", "--html", "hits.html").code == 0
+    done = run("search", "-r", "mine", "mis\x1b\nsing.png")
+    assert is_one_line_and_a_hint(done.err)
+    assert "mis  sing.png" in done.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_result_that_cannot_be_written_is_told(
+    run: Run, designs: Path, more: tuple[str, ...]
+) -> None:
+    run("index", designs, "-o", "mine")
+    with (
+        contextlib.suppress(OSError),  # closing it tries once more
+        Path("/dev/full").open("w", encoding="utf-8") as full,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "stdout", full)
+        done = run("search", designs / "06/06-01/D0/1.png", "-r", "mine", *more)
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+
+
+def test_a_closed_stdout_is_no_error(
+    run: Run, designs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run("index", designs, "-o", "mine").code == 0
+    assert run("search", designs / "06/06-01/D0/1.png", "-r", "mine").code == 0
+
+
 def test_eval_prints_the_gallery_the_level_and_the_convention(run: Run, designs: Path) -> None:
     run("index", designs, "-o", "mine")
     done = run("eval", "mine")
@@ -190,6 +260,8 @@ def test_a_broken_drawing_among_good_ones_is_named_and_the_rest_is_indexed(
         ("search", "--register", "."),
         ("search", "--class", "nonsense"),
         ("search", "--html", "missing/folder/hits.html"),
+        ("search", "blank.png", "--html", "blank.png"),
+        ("search", "--html", "empty"),
         ("search", "--backend", "abacus"),
         ("index", "missing"),
         ("index", "empty"),

@@ -17,7 +17,7 @@ from edge_retrieval import __version__
 from edge_retrieval.cli.making import export, synth, train
 from edge_retrieval.cli.measures import bench, doctor, evaluate
 from edge_retrieval.cli.registers import index, info, search, verify
-from edge_retrieval.cli.talk import EXIT_FIXABLE, say
+from edge_retrieval.cli.talk import EXIT_FIXABLE, one_line, say, some_stdout
 from edge_retrieval.errors import EdgeRetrievalError
 
 app = typer.Typer(
@@ -67,9 +67,10 @@ def options(
 def main() -> None:
     """Run the command line; print a user's error as one line and a hint."""
     try:
-        app()
+        with some_stdout():
+            app()
     except EdgeRetrievalError as error:
         # Not through rich: it wraps long paths and eats [...].
-        say(f"error: {error}")
-        say(f"hint: {error.hint}")
+        say(f"error: {one_line(str(error))}")
+        say(f"hint: {one_line(error.hint)}")
         raise SystemExit(EXIT_FIXABLE) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -29,12 +31,27 @@ PIPE_WIDTH = 140
 LEAST_WIDTH = 8
 """Columns that give way keep this many letters."""
 
+BEGINNING = 8
+"""Characters that tell a page or a report of ours from any other file, register.json included."""
+
 EXIT_FIXABLE, EXIT_SKIPPED = 1, 3
 
 
 def say(text: str) -> None:
     """Write one line to stderr: talk, not a result."""
     print(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def some_stdout() -> Iterator[None]:
+    """See to it that any name of a file can be printed, and that there is somewhere to print."""
+    if sys.stdout is None:  # closed by the caller, who wants no result
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    yield
 
 
 def bar(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -56,17 +73,39 @@ def bar(items: Iterable[T], description: str, total: int | None = None) -> Itera
         yield from progress.track(items, total=total, description=description)
 
 
+def one_line(text: str) -> str:
+    """Return text from outside as one line that cannot steer a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def show_problems(problems: Sequence[Problem], *, what: str) -> None:
     """Write what was skipped to stderr, the first ones by name."""
     for problem in problems[:SKIPPED_SHOWN]:
-        say(f"{what}: {problem.where}: {problem.reason}")
+        say(one_line(f"{what}: {problem.where}: {problem.reason}"))
     if len(problems) > SKIPPED_SHOWN:
         say(f"... and {len(problems) - SKIPPED_SHOWN} more like these")
 
 
+def answer(text: str) -> None:
+    """Write a result to stdout at once: a full disk must not go unnoticed."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise  # the reader has seen enough; typer ends quietly
+    except OSError as error:
+        raise ConfigError(
+            f"the result cannot be written: {error.strerror}", hint="make room where stdout goes"
+        ) from error
+
+
+def takes_any_letter() -> bool:
+    """Say whether stdout is Unicode; an old locale may not be."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")
+
+
 def print_json(value: Any) -> None:
-    """Write one JSON document to stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Write one JSON document to stdout, in ASCII where stdout cannot take more."""
+    answer(json.dumps(value, indent=2, ensure_ascii=not takes_any_letter(), allow_nan=False))
 
 
 def print_table(
@@ -80,15 +119,22 @@ def print_table(
             ellipsis where the terminal is narrow.
         rows: Cells as text; shown as they are, no markup.
     """
-    from rich.box import SIMPLE_HEAD
+    from rich.box import ASCII, SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     # A pipe has no width: give the table room, so that nothing is cut that a script looks for.
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
-    lines = [list(row) for row in rows]
+    terminal = sys.stdout.isatty()
+    drawn = io.StringIO()
+    console = Console(
+        file=drawn,
+        force_terminal=terminal,
+        width=None if terminal else PIPE_WIDTH,
+        highlight=False,
+    )
+    table = Table(box=SIMPLE_HEAD if takes_any_letter() else ASCII)
+    lines = [[one_line(cell) for cell in row] for row in rows]
     widths = [
         max(len(text) for text in (heading, *(line[i] for line in lines)))
         for i, (heading, _) in enumerate(columns)
@@ -104,27 +150,53 @@ def print_table(
         table.add_row(
             *(Text(shorten(cell, width)) for cell, width in zip(line, widths, strict=True))
         )
+    console.print(Text(one_line(title), style="bold"), soft_wrap=True)
     console.print(table)
+    answer("\n".join(line.rstrip() for line in drawn.getvalue().splitlines()))
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut a long text at a word, with an ellipsis."""
+    """Cut a long text, at a word if that costs few letters, with an ellipsis."""
     if len(text) <= width:
         return text
-    return text[: width - 1].rsplit(" ", 1)[0].rstrip(",; ") + "…"
+    start = text[: width - 1]
+    words = start.rsplit(" ", 1)[0].rstrip(",; ")
+    return (words if len(words) > 0.7 * len(start) else start.rstrip(",; ")) + "…"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that the user named, whole or not at all."""
+    """Write a file that the user named, whole or not at all.
+
+    Only a file that begins as `text` does is replaced: one slip of the hand on a command line must
+    not cost a drawing or a register.
+    """
     unfinished = path.with_name(path.name + ".part")
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_text(text, encoding="utf-8")  # a pipe, /dev/stdout: nothing to replace
+            return
+        _refuse_another_kind(path, text)
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True) if unfinished.exists() else None
+        missing = not path.parent.is_dir()
         raise ConfigError(
-            f"{path} cannot be written: {error.strerror}", hint="choose a folder you may write to"
+            f"{path} cannot be written: {error.strerror}",
+            hint=f"make the folder {path.parent} first" if missing else "choose another file",
         ) from error
+
+
+def _refuse_another_kind(path: Path, text: str) -> None:
+    if not path.is_file():
+        return
+    begins = text[:BEGINNING].encode()
+    with path.open("rb") as file:
+        there = file.read(len(begins))
+    if there not in (b"", begins):
+        raise ConfigError(
+            f"{path} is another kind of file: it is not replaced", hint="choose another name"
+        )
 
 
 def read_drawing(path: Path) -> bytes:
