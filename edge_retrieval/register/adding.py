@@ -30,7 +30,7 @@ from edge_retrieval.register.writing import (
     put_problem,
     put_sheet,
 )
-from edge_retrieval.sources.design import Design, Problem, Sheet
+from edge_retrieval.sources.design import Design, Problem, Sheet, in_unicode
 
 COMMIT_FIGURES = 64
 """So many figures are committed together: what a kill costs, and how much memory it takes."""
@@ -138,7 +138,7 @@ class Adder:
                 return key
             figures = _cut(sheet, data)
         except DrawingError as error:
-            self._report(sheet.where, str(error))
+            self._report(sheet.where, str(error).removeprefix(f"{sheet.where}: "))
             return key
         if not figures:
             self._report(sheet.where, "no figure was found on it")
@@ -171,7 +171,7 @@ class Adder:
             self._result.notes.append(Problem(design.where, f"{stated}, the cut found {found}"))
 
     def _report(self, where: str, reason: str) -> None:
-        problem = Problem(where, reason)
+        problem = Problem(in_unicode(where), in_unicode(reason))
         self._result.problems.append(problem)
         put_problem(self._database, problem)
 

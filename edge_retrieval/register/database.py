@@ -152,5 +152,5 @@ def _translated(path: Path) -> Iterator[None]:
         if "full" in str(error):
             hint = "make room on the disk, then add the same designs again"
         raise RegisterError(f"{path}: {error}", hint=hint) from error
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+    except (sqlite3.DatabaseError, UnicodeError) as error:
         raise RegisterError(f"{path}: damaged: {error}", hint=DAMAGED) from error

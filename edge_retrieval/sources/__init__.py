@@ -9,11 +9,13 @@ for item in open_source(Path("grants")):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 from edge_retrieval.errors import SourceError
 from edge_retrieval.sources import deeppatent2, folder, table, uspto
-from edge_retrieval.sources.design import Box, Design, Problem, Sheet
+from edge_retrieval.sources.design import Box, Design, Problem, Sheet, in_unicode
 from edge_retrieval.sources.files import is_image, walk
 
 __all__ = ["SOURCES", "Box", "Design", "Problem", "Sheet", "detect", "open_source"]
@@ -24,6 +26,7 @@ SOURCES: dict[str, Callable[[Path], Iterator[Design | Problem]]] = {
     "folder": folder.read,
     "table": table.read,
 }
+Item = TypeVar("Item", Design, Problem, Sheet)
 GROUPS_TO_LOOK_AT = 200  # folders of drawings after which no XML is expected any more
 
 
@@ -54,12 +57,32 @@ def _read(path: Path, kind: str) -> Iterator[Design | Problem]:
     empty = True
     for item in SOURCES[kind](path):
         empty = False
-        yield item
+        yield _writable(item)
     if empty:
         raise SourceError(
             f"{path}: nothing that the source kind {kind!r} reads",
             hint=f"check the path, or choose another kind: {', '.join(SOURCES)}",
         )
+
+
+def _writable(item: Design | Problem) -> Design | Problem:
+    """Let every text of an item be one that can be stored and printed."""
+    if isinstance(item, Design):
+        item = replace(item, sheets=tuple(_in_unicode(sheet) for sheet in item.sheets))
+        return _in_unicode(item)
+    return _in_unicode(item)
+
+
+def _in_unicode(item: Item) -> Item:
+    changes: dict[str, Any] = {}
+    for field in fields(item):
+        value = getattr(item, field.name)
+        texts = value if isinstance(value, tuple) else (value,)
+        if all(isinstance(text, str) for text in texts):
+            written = tuple(in_unicode(text) for text in texts)
+            if written != texts:
+                changes[field.name] = written if isinstance(value, tuple) else written[0]
+    return replace(item, **changes) if changes else item
 
 
 def detect(path: Path) -> str:

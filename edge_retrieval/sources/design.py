@@ -88,6 +88,11 @@ class Problem:
     reason: str
 
 
+def in_unicode(text: str) -> str:
+    """Write out what is no letter: a file's name may be any bytes, a JSON text half an emoji."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def iso_date(text: str) -> str | None:
     """Return the date that `text` begins with (2021-02-09 or 20210209) as ISO; None if none."""
     digits = text[:10].replace("-", "")[:8]

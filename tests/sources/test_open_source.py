@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -65,6 +66,20 @@ def test_a_source_that_gives_nothing_is_refused_at_the_end(kind, tmp_path):
     (tmp_path / "readme.txt").write_text("nothing")
     with pytest.raises(SourceError):
         list(open_source(tmp_path, kind=kind))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_of_any_bytes_can_be_stored_and_its_file_read(tmp_path, made):
+    made.lay(
+        tmp_path, {"a\udcff/\udcfe/1.png": made.png(), "a\udcff/\udcfd/x\udcfc.png": made.png()}
+    )
+    designs = [item for item in open_source(tmp_path) if isinstance(item, Design)]
+    assert len({design.number for design in designs}) == 2
+    for design in designs:
+        [sheet] = design.sheets
+        assert sheet.read() == made.png()
+        for text in (design.number, design.where, *design.labels, sheet.name, sheet.where):
+            text.encode()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
