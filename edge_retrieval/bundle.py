@@ -371,6 +371,6 @@ def _writing(folder: Path, *, replaces: Set[str] | None) -> Iterator[Path]:
             yield stage
     except OSError as error:
         raise BundleError(
-            f"{folder}: cannot be written: {error.strerror or error} ({error.filename})",
+            f"{folder}: cannot be written: {error.strerror or error}",
             hint="name a folder that you may write to, on a disk with space",
         ) from error

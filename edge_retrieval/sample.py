@@ -15,11 +15,13 @@ from pathlib import Path
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import load_encoder
-from edge_retrieval.errors import EdgeRetrievalError
+from edge_retrieval.errors import EdgeRetrievalError, RegisterError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.provenance import sha256_of
 from edge_retrieval.register import Register
 from edge_retrieval.sources import open_source
+
+ELSEWHERE = "set EDGE_RET_CACHE to a folder that you may write to, on a disk with space"
 
 
 def sample_folder() -> Path:
@@ -73,8 +75,13 @@ def sample_register(bundle: Bundle, *, track: Track = silent) -> Register:
             return Register.open(folder)
         except EdgeRetrievalError:
             shutil.rmtree(folder, ignore_errors=True)  # a cache: made again, never repaired
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    except OSError as error:
+        raise RegisterError(
+            f"{folder.parent}: the sample cannot be kept there: {error.strerror}", hint=ELSEWHERE
+        ) from error
     try:
         register = Register.create(building / "register", bundle)
         designs = [item for item in open_source(sample_folder(), kind="table")]
@@ -83,6 +90,10 @@ def sample_register(bundle: Bundle, *, track: Track = silent) -> Register:
         register.close()
         with contextlib.suppress(OSError):  # another process was first: its sample is as good
             (building / "register").rename(folder)
+    except EdgeRetrievalError as error:
+        raise RegisterError(
+            f"the sample cannot be made in {folder.parent}: {error}", hint=ELSEWHERE
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return Register.open(folder)

@@ -8,7 +8,7 @@ import pytest
 
 from edge_retrieval.bench import bench
 from edge_retrieval.bundle import Bundle, default_bundle_path
-from edge_retrieval.errors import EvaluationError
+from edge_retrieval.errors import EvaluationError, RegisterError
 from edge_retrieval.register import Register
 from edge_retrieval.sample import sample_folder, sample_query, sample_register
 
@@ -54,6 +54,16 @@ def test_the_sample_is_small_whole_and_made_only_once(
     assert first.folder == again.folder
     assert first.designs_count == register.designs_count
     assert [entry.name for entry in tmp_path.iterdir()] == [first.folder.name]
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGE_RET_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(RegisterError, match="cache") as caught:
+        sample_register(Bundle.open(default_bundle_path()))
+    assert "EDGE_RET_CACHE" in caught.value.hint
 
 
 def test_a_damaged_sample_register_is_made_again(

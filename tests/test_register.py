@@ -181,6 +181,12 @@ def test_a_sheet_that_cannot_be_read_is_told_and_the_others_are_added(
     assert register.figures_count == 1
 
 
+def test_a_problem_names_its_place_once(register: Register, encoder: fakes.FakeEncoder) -> None:
+    result = register.add([fakes.design(1, [fakes.sheet(b"", "a.png")])], encoder)
+    [problem] = [p for p in result.problems if p.where.endswith("a.png")]
+    assert "a.png" not in problem.reason
+
+
 def test_a_design_of_which_nothing_can_be_read_is_not_registered(
     register: Register, encoder: fakes.FakeEncoder
 ) -> None:
@@ -378,6 +384,20 @@ def test_a_register_with_a_part_missing_is_told(copied: Path, name: str) -> None
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises((RegisterError, BundleError)):
         Register.open(copied)
+
+
+def test_a_broken_bundle_in_a_register_is_not_to_be_exported_again(copied: Path) -> None:
+    (copied / "bundle" / "model.onnx").write_bytes(b"")
+    with pytest.raises(BundleError) as caught:
+        Register.open(copied)
+    assert "index the designs anew" in caught.value.hint
+
+
+def test_one_damaged_record_is_one_fault(copied: Path) -> None:
+    path = copied / "designs.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"Thing 7", b"Thang 7", 1))
+    with Register.open(copied) as register:
+        assert len(register.verify()) == 1
 
 
 def test_a_sound_register_verifies(stocked: Path) -> None:

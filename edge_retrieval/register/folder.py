@@ -20,7 +20,7 @@ from edge_retrieval.index import FlatIndex, HnswIndex, Index, graph_pays
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.adding import Adder
 from edge_retrieval.register.classes import nodes_within
-from edge_retrieval.register.database import Database
+from edge_retrieval.register.database import DAMAGED, Database
 from edge_retrieval.register.making import BUNDLE, DATABASE, GRAPH, LOCK, VECTORS, make_folder
 from edge_retrieval.register.manifest import read_manifest
 from edge_retrieval.register.reading import (
@@ -83,11 +83,16 @@ class Register:
             BundleError: Its bundle is broken.
         """
         manifest = read_manifest(folder)
-        bundle = Bundle.open(folder / BUNDLE)
+        try:
+            bundle = Bundle.open(folder / BUNDLE)
+        except BundleError as error:  # of a register nobody exports the encoder again
+            raise BundleError(
+                str(error), hint=error.hint if "upgrade" in error.hint else DAMAGED
+            ) from error
         if bundle.fingerprint != manifest.fingerprint:
             raise BundleMismatchError(
                 f"{folder}: its bundle is not the one that made its vectors",
-                hint="copy the register again, or index the designs anew",
+                hint=DAMAGED,
             )
         return cls(folder, bundle, manifest.levels)
 
@@ -327,7 +332,7 @@ class Register:
         """Hold every byte against its checksum; return what is wrong, a line each."""
         try:
             Bundle.open(self.folder / BUNDLE)
-            found = list(damages(self._database))
+            found = list(dict.fromkeys(damages(self._database)))  # one record may be met twice
         except (BundleError, RegisterError) as error:
             return [str(error)]
         found += damaged_batches(self._database, self.folder / VECTORS, self.vectors)

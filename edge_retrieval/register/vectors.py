@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -77,9 +78,12 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise RegisterError(
             f"{path}: cannot be written: {error.strerror or error}",
-            hint="choose a folder that you may write to, with enough space",
+            hint="make room on the disk, then add the same designs again: what is committed is kept"
+            if full
+            else "choose a folder that you may write to",
         ) from error
 
 
