@@ -67,7 +67,7 @@ def bench(
     start = time.perf_counter()
     encoder = load_encoder(bundle, backend=backend, threads=threads)
     load_seconds = time.perf_counter() - start
-    pages = [(path.name, path.read_bytes()) for path in sheets]
+    pages = [(str(path), path.read_bytes()) for path in sheets]
     stages: dict[str, list[float]] = {
         name: [] for name in ("decode", "fit", "embed", "search", "total")
     }

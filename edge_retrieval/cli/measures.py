@@ -24,6 +24,9 @@ from edge_retrieval.cli.talk import (
 )
 from edge_retrieval.errors import BundleError
 
+MOST_THREADS = 256
+"""More than any device of ours has; thousands by a slip would bring it to a halt."""
+
 
 def evaluate(
     register_path: Annotated[Path, typer.Argument(metavar="REGISTER", help="Register to measure.")],
@@ -38,6 +41,7 @@ def evaluate(
     from edge_retrieval.taxonomy import Taxonomy
 
     register = Register.open(register_path)
+    register.check_rows(range(register.figures_count))  # a damaged vector must not be measured
     paths = register.label_paths()
     levels = register.levels
     codes = Taxonomy.of(paths, levels).encode(paths)  # (N, L)
@@ -60,23 +64,19 @@ def evaluate(
         "designs": "Ranked designs: each figure searches the designs, its own figure left out",
     }
     for name, table in tables.items():
-        measures = list(dict.fromkeys(key for scores in table for key in scores.values))
+        measures = dict.fromkeys(key for scores in table for key in scores.values)
+        # A column a level: six of them fit a terminal of 80 letters, thirteen measures do not.
         print_table(
             titles[name],
-            [("level", "left"), ("relevance", "left"), ("gallery", "right"), ("queries", "right")]
-            + [(measure, "right") for measure in measures],
+            [("level\nrelevance", "left")]
+            + [(f"{scores.level}\n{scores.relevance}", "right") for scores in table],
             [
-                (
-                    scores.level,
-                    scores.relevance,
-                    str(scores.gallery),
-                    str(scores.queries),
-                    *(
-                        f"{scores.values[measure]:.3f}" if measure in scores.values else ""
-                        for measure in measures
-                    ),
-                )
-                for scores in table
+                ("gallery", *(str(scores.gallery) for scores in table)),
+                ("queries", *(str(scores.queries) for scores in table)),
+                *(
+                    (key, *(f"{s.values[key]:.3f}" if key in s.values else "" for s in table))
+                    for key in measures
+                ),
             ],
         )
     say(
@@ -92,7 +92,9 @@ def bench(
     ] = None,
     register_path: RegisterOption = None,
     runs: Annotated[int, typer.Option("--runs", help="Searches to count.", min=1)] = 50,
-    threads: Annotated[int, typer.Option("--threads", help="Threads of the encoder.", min=1)] = 1,
+    threads: Annotated[
+        int, typer.Option("--threads", help="Threads of the encoder.", min=1, max=MOST_THREADS)
+    ] = 1,
     backend: BackendOption = "onnx",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Where the raw samples go, as JSON.")

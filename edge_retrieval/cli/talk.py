@@ -28,6 +28,9 @@ SKIPPED_SHOWN = 20
 PIPE_WIDTH = 140
 """Letters in a line where stdout is no terminal: enough that nothing is cut that is looked for."""
 
+GAP = 2
+"""Between two columns."""
+
 LEAST_WIDTH = 8
 """Columns that give way keep this many letters."""
 
@@ -133,17 +136,18 @@ def print_table(
         width=None if terminal else PIPE_WIDTH,
         highlight=False,
     )
-    table = Table(box=SIMPLE_HEAD if takes_any_letter() else ASCII)
+    box = SIMPLE_HEAD if takes_any_letter() else ASCII
+    table = Table(box=box, collapse_padding=True, pad_edge=False)
     lines = [[one_line(cell) for cell in row] for row in rows]
     widths = [
         max(len(text) for text in (heading, *(line[i] for line in lines)))
         for i, (heading, _) in enumerate(columns)
     ]
     cut = [i for i, (_, side) in enumerate(columns) if side == "cut"]
-    room = console.width - 1 - sum(w + 3 for i, w in enumerate(widths) if i not in cut)
+    room = console.width - 1 - sum(w + GAP for i, w in enumerate(widths) if i not in cut)
     for done, i in enumerate(sorted(cut, key=widths.__getitem__)):  # short ones leave room
-        widths[i] = min(widths[i], max(LEAST_WIDTH, room // (len(cut) - done) - 3))
-        room -= widths[i] + 3
+        widths[i] = min(widths[i], max(LEAST_WIDTH, room // (len(cut) - done) - GAP))
+        room -= widths[i] + GAP
     for heading, side in columns:
         table.add_column(heading, justify="right" if side == "right" else "left")
     for line in lines:
