@@ -76,6 +76,8 @@ class SearchResult:
     def statement(self) -> str:
         """Say what was searched and how well, in one line."""
         designs, figures = f"{self.compared_designs:,}", f"{self.compared_figures:,}"
+        if self.exact and self.compared_designs == 1:
+            return f"compared exactly with the only design there ({figures} figures)"
         if self.exact:
             return f"compared exactly with all {designs} designs ({figures} figures)"
         return f"approximate: a graph over {designs} designs ({figures} figures)"

@@ -228,6 +228,21 @@ def test_eval_prints_the_gallery_the_level_and_the_convention(run: Run, designs:
     assert "figures" in json.loads(run("eval", "mine", "--json").out)
 
 
+def test_eval_of_a_damaged_register_measures_nothing(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    vectors = Path("mine/vectors.f32")
+    vectors.write_bytes(b"\x01" + vectors.read_bytes()[1:])
+    done = run("eval", "mine")
+    assert (done.code, done.out) == (1, "")
+    assert "damaged" in done.err
+
+
+def test_eval_fits_a_terminal_of_80_letters(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    done = run("eval", "mine")
+    assert max(len(line) for line in done.out.splitlines()) <= 80
+
+
 def test_bench_prints_percentiles_by_stage_and_saves_raw_samples(run: Run) -> None:
     done = run("bench", "--runs", "4")
     assert done.code == 0
@@ -247,6 +262,21 @@ def test_a_broken_drawing_among_good_ones_is_named_and_the_rest_is_indexed(
     assert "D0/3.png" in done.err
     assert "8 figures" in done.out
     assert run("index", designs, "-o", "strict", "--strict").code == 1
+
+
+def test_a_broken_drawing_among_several_is_named_and_the_others_are_searched(
+    run: Run, designs: Path
+) -> None:
+    run("index", designs, "-o", "mine")
+    good = designs / "06/06-01/D0/1.png"
+    Path("broken.png").write_bytes(b"")
+    done = run("search", "broken.png", good, "-r", "mine", "--json")
+    assert done.code == 3
+    assert "skipped: broken.png" in done.err
+    assert [result["query"] for result in json.loads(done.out)["results"]] == [str(good)]
+    done = run("search", "broken.png", "missing.png", "-r", "mine")
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
 
 
 @pytest.mark.parametrize(

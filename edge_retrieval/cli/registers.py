@@ -19,6 +19,7 @@ from edge_retrieval.cli.talk import (
     StrictFlag,
     bar,
     find_register,
+    one_line,
     open_bundle,
     print_json,
     print_table,
@@ -27,7 +28,7 @@ from edge_retrieval.cli.talk import (
     show_problems,
     write_text,
 )
-from edge_retrieval.errors import RegisterError, SourceError
+from edge_retrieval.errors import DrawingError, RegisterError, SourceError
 
 if TYPE_CHECKING:
     from edge_retrieval.search import SearchResult
@@ -169,7 +170,16 @@ def search(
 
         drawings = [sample_query()]
         say("drawing: the sample's own (none was named)")
-    queries = [query_from_bytes(read_drawing(path), str(path), cut=not whole) for path in drawings]
+    queries, unread = [], []
+    for path in drawings:
+        try:
+            queries.append(query_from_bytes(read_drawing(path), str(path), cut=not whole))
+        except DrawingError as error:
+            unread.append(error)
+    if not queries:
+        raise unread[0]
+    for reason in unread:
+        say(one_line(f"skipped: {reason}"))
     register = find_register(register_path)
     encoder = load_encoder(register.bundle, backend=backend)
     results = run_search(
@@ -190,6 +200,9 @@ def search(
     if html is not None:
         say(f"page: {html.resolve()}")
     register.close()
+    if unread:
+        say(f"{len(unread)} of {len(drawings)} drawings were skipped")
+        raise typer.Exit(EXIT_SKIPPED)
 
 
 def print_hits(result: SearchResult) -> None:
