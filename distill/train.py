@@ -66,6 +66,20 @@ class TrainResult:
     problems: tuple[Problem, ...]
 
 
+@contextlib.contextmanager
+def _tiny_numbers_are_zero() -> Generator[None, None, None]:
+    """Flush denormals: vanishing gradients would be computed many times slower.
+
+    It is a mode of the processor, so whoever trains within a program gets it back as it was.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_tiny_numbers_are_zero()
 def train(
     config: TrainConfig,
     sources: Sequence[Path],
@@ -92,7 +106,6 @@ def train(
     state = _begin(config, out, resume)
     _keep_freed_memory()
     torch.set_num_threads(config.threads or available_cores())
-    torch.set_flush_denormal(True)  # vanishing gradients would be computed many times slower
 
     drawings = load_drawings(sources, config, cache=cache or out / "cache", track=track)
     training, held_out = drawings.split(config.held_out, config.seed)

@@ -192,3 +192,38 @@ def test_a_training_that_diverges_says_so(
 def test_a_source_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         train(TINY, [tmp_path / "nowhere"], tmp_path / "run")
+
+
+def test_training_leaves_the_processor_as_it_was(run: Path) -> None:
+    assert run.is_dir()
+    smallest = np.finfo(np.float32).smallest_subnormal
+    assert (torch.tensor([float(smallest)]) * 1.0).item() > 0
+
+
+def test_each_step_takes_a_batch_of_every_source_and_the_epoch_sees_every_design(
+    source: Path, cache: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    for kind in range(2):
+        (other / f"kind{kind}").mkdir(parents=True)
+        (other / f"kind{kind}" / "sort").symlink_to(source / f"kind{kind}" / f"sort{kind}")
+    drawings = load_drawings([source, other], TINY, cache=cache)
+    schemes, _ = drawings.split(0.0, seed=0)
+    assert len(schemes) == 2
+    steps = module._epoch(TINY, schemes, module._Progress())
+    for number, scheme in enumerate(schemes):
+        batches = [step[number] for step in steps]
+        assert all(len(batch) > 0 for batch in batches)
+        seen = {tuple(code) for batch in batches for code in scheme.codes[batch]}
+        assert seen == {tuple(code) for code in scheme.codes}
+
+
+def test_sources_are_never_compared_with_each_other() -> None:
+    embeddings = torch.nn.functional.normalize(torch.randn(12, 8, dtype=torch.float64), dim=1)
+    codes = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 1, 1], [1, 2, 2], [1, 2, 2]])
+    masses = [(0.1, 0.2, 0.7)] * 2
+    both = module._mean_loss(embeddings, [codes, codes], masses, 0.1)
+    moved = torch.cat(
+        [embeddings[:6], embeddings[6:] @ torch.linalg.qr(torch.randn(8, 8).double())[0]]
+    )
+    assert torch.allclose(both, module._mean_loss(moved, [codes, codes], masses, 0.1))
