@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,7 +23,8 @@ from edge_retrieval.encoder import (
 from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
 from tests import fakes
 
-PINNED = Path(__file__).parent / "pinned" / "bundle-1"
+ROOT = Path(__file__).parents[1]
+PINNED = ROOT / "tests" / "pinned" / "bundle-1"
 
 
 @pytest.fixture(params=list(BACKENDS))
@@ -187,3 +189,17 @@ def test_openvino_runs_without_its_telemetry() -> None:
         "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
     )
     assert run(code) == "[]"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is part of the system")
+def test_onnxruntime_runs_without_its_telemetry(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from edge_retrieval.bundle import Bundle\n"
+        "from edge_retrieval.encoder import load_encoder\n"
+        f"load_encoder(Bundle.open(Path({str(PINNED)!r})))\n"
+    )
+    # Not the variables of a test machine: onnxruntime keeps quiet where it sees one.
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
