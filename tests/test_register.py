@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from edge_retrieval.errors import (
     RegisterError,
     TaxonomyError,
 )
-from edge_retrieval.register import Register, adding
+from edge_retrieval.register import Register, adding, making
 from edge_retrieval.register.vectors import writer_lock
 from edge_retrieval.search import query_from_bytes, search
 from edge_retrieval.sources.design import Design, Problem
@@ -349,6 +350,21 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path, bundle: B
 def test_an_empty_folder_may_become_a_register(tmp_path: Path, bundle: Bundle) -> None:
     Register.create(tmp_path, bundle).close()
     Register.open(tmp_path).close()
+
+
+def test_of_two_that_make_a_register_at_once_the_second_is_told(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.undo()
+        making.make_folder(tmp_path / "register", bundle, ("class", "design"))
+        making._fill(*arguments)
+
+    monkeypatch.setattr(making, "_fill", overtaken)
+    with pytest.raises(RegisterError, match="another process"):
+        Register.create(tmp_path / "register", bundle)
+    assert [path.name for path in tmp_path.iterdir()] == ["register"]
+    assert Register.open(tmp_path / "register").levels == ("class", "design")
 
 
 def test_a_register_is_not_made_twice(stocked: Path, bundle: Bundle) -> None:

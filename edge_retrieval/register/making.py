@@ -36,13 +36,26 @@ def make_folder(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
         stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=beside))
         try:
             _fill(stage, bundle, levels)
-            if folder.exists():
-                for name in (BUNDLE, DATABASE, VECTORS, MANIFEST):
-                    (stage / name).rename(folder / name)
-            else:
-                stage.rename(folder)
+            _put(stage, folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def _put(stage: Path, folder: Path) -> None:
+    """Put a filled stage in its place. The bundle goes first: it never replaces another's."""
+    try:
+        if folder.exists():
+            for name in (BUNDLE, DATABASE, VECTORS, MANIFEST):
+                (stage / name).rename(folder / name)
+        else:
+            stage.rename(folder)
+    except OSError as error:
+        if not (folder / MANIFEST).exists():
+            raise
+        raise RegisterError(
+            f"{folder}: another process has made a register there this moment",
+            hint="wait until it has finished, then add to it",
+        ) from error
 
 
 def _fill(stage: Path, bundle: Bundle, levels: Sequence[str]) -> None:
