@@ -40,12 +40,14 @@ class Recipe:
         seed: Chooses them.
     """
 
-    calibration: str = "entropy"
-    percentile: float = 99.999
+    # The default was the best of five on the shipped network (CARD.md there has the figures): what
+    # hurts is the first and the last layer, and sums and scalings between the products.
+    calibration: str = "percentile"
+    percentile: float = 99.99
     per_channel: bool = True
     reduce_range: bool = True
-    operators: tuple[str, ...] = ()
-    float_ends: bool = False
+    operators: tuple[str, ...] = ("Conv", "Gemm", "MatMul")
+    float_ends: bool = True
     drawings: int = 300
     seed: int = 0
 
