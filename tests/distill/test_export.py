@@ -19,6 +19,7 @@ from distill.config import TrainConfig
 from distill.cut_drawings import CutDrawings
 from distill.export import ExportResult, export_fp32, export_run
 from distill.model import TorchEncoder, load_student, make_student
+from distill.quantize import Recipe
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing, fit, fit_batch
 from edge_retrieval.encoder import embed_figures, golden_check, load_encoder
@@ -213,7 +214,7 @@ def test_a_bundle_tells_how_it_was_made(exported: ExportResult, run: Path) -> No
     assert exported.agreement is not None
     assert told["agreement"] == exported.agreement.to_json()
     assert told["calibration_figures"] >= 100
-    assert told["recipe"]["calibration"] == "entropy"
+    assert told["recipe"]["calibration"] == Recipe().calibration
     for bundle in exported.bundles:
         assert str(run) not in (bundle.folder / "bundle.json").read_text("utf-8")
 
