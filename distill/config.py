@@ -134,8 +134,9 @@ class TrainConfig:
         try:
             found = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
             raise ConfigError(
-                f"{path}: cannot be read: {error}", hint="give a TOML file of settings"
+                f"{path}: cannot be read: {reason}", hint="give a TOML file of settings"
             ) from error
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(

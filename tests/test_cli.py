@@ -305,6 +305,8 @@ def test_a_broken_drawing_among_several_is_named_and_the_others_are_searched(
         ("register", "verify", "missing"),
         ("bench", "missing.png"),
         ("export",),
+        ("export", "missing"),
+        ("doctor", "empty"),
         ("train", "--data", "missing"),
         ("train", "--data", "designs", "--set", "temprature=0.1"),
         ("train", "--data", "designs", "--config", "missing.toml"),
@@ -405,7 +407,9 @@ def test_two_designs_with_one_number_are_told_apart_by_path(run: Run, tmp_path: 
     assert "metadata.csv:3" in done.err or "b.png" in done.err
 
 
-def test_doctor_finds_the_shipped_bundle_good_on_this_device(run: Run) -> None:
+def test_doctor_finds_the_shipped_bundle_good_on_this_device(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    assert run("doctor", "mine").code == 0  # the bundle that a register keeps
     done = run("doctor")
     assert done.code == 0
     assert "good" in done.out

@@ -87,6 +87,8 @@ def export(
     from distill.export import export_run
 
     folder = run if run is not None else latest_run(Path("runs"))
+    if not (folder / "config.toml").is_file():
+        raise ConfigError(f"{folder} is no run", hint="give a folder that edge-ret train wrote")
     say(f"run: {folder}")
     result = export_run(folder, out, int8=int8, name=name or folder.name, track=bar)
     rows = [

@@ -135,7 +135,7 @@ def bench(
 
 def doctor(
     bundle: Annotated[
-        Path | None, typer.Argument(help="Bundle to check. Default: the one that ships.")
+        Path | None, typer.Argument(help="Bundle or register to check. Default: what ships.")
     ] = None,
     backend: BackendOption = "onnx",
 ) -> None:
@@ -146,6 +146,8 @@ def doctor(
     """
     from edge_retrieval.encoder import golden_check, load_encoder
 
+    if bundle is not None and (bundle / "bundle" / "bundle.json").is_file():
+        bundle = bundle / "bundle"  # a register: the encoder that it keeps
     opened = open_bundle(bundle)
     least = golden_check(opened, load_encoder(opened, backend=backend))
     verdict = f"{opened.name}: least cosine to the golden vectors {least:.4f}"
