@@ -109,10 +109,11 @@ def _search(result: SearchResult, register: Register) -> str:
     )
     hits = "\n".join(_card(hit, register, several=several) for hit in result.hits)
     statement = result.statement[0].upper() + result.statement[1:]
+    where = register.folder.name
     return f"""<section>
 <header>
 <h1>Designs like <em>{escape(Path(query.name).name)}</em></h1>
-<p>{escape(statement)}.</p>
+<p>{escape(statement)} of the register {escape(where)}.</p>
 </header>
 <div class="query"><h2>Searched with</h2>
 {figures}
@@ -138,7 +139,7 @@ def _card(hit: Hit, register: Register, *, several: bool) -> str:
         matched = f"{matched}, like your figure {hit.query_figure + 1}"
     lines = [
         ("title", design.title),
-        ("class", _class_of(design)),
+        ("class", class_of(design)),
         ("more", _dates(design)),
         ("more", ", ".join(design.applicants)),
         ("more", matched),
@@ -153,10 +154,10 @@ def _card(hit: Hit, register: Register, *, several: bool) -> str:
 </li>"""
 
 
-def _class_of(design: DesignRecord) -> str:
+def class_of(design: DesignRecord) -> str:
     """Return the class with its heading: "07-03 Table knives, forks and spoons"."""
     code = design.locarno or " / ".join(design.labels)
-    heading = locarno_title(code) or ""
+    heading = (locarno_title(code) or "") if design.locarno else ""  # "01" may be anything else
     if design.locarno and code.endswith("-99"):  # "Miscellaneous" says nothing without its class
         heading = f"{heading}: {locarno_title(code[:2]) or ''}".strip(": ")
     return f"{code} {heading}".strip()

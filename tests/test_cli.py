@@ -120,7 +120,7 @@ def test_indexing_twice_adds_nothing(run: Run, designs: Path) -> None:
     done = run("index", designs, "-o", "mine")
     assert done.code == 0
     assert "0 designs, 0 figures added" in done.out
-    assert "8 sheets unchanged" in done.out
+    assert "8 sheets there already" in done.out
 
 
 def test_a_class_filter_keeps_only_that_class(run: Run, designs: Path) -> None:
@@ -385,6 +385,13 @@ def test_a_tree_of_any_depth_is_a_taxonomy(run: Run, tmp_path: Path) -> None:
         assert found.code == 1  # a folder is no drawing
         query = next(root.rglob("1.png"))
         assert "D0" in run("search", query, "-r", f"deep{depth}", "--class", "lamps").out
+
+
+def test_a_design_that_is_excluded_gives_way_to_others(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    query = designs / "06/06-01/D0/1.png"
+    found = json.loads(run("search", query, "-r", "mine", "--exclude", "D0", "--json").out)
+    assert {hit["design"] for hit in found["results"][0]["hits"]} == {"D1", "D2", "D3"}
 
 
 def test_another_bundle_may_not_add_to_a_register(run: Run, designs: Path) -> None:

@@ -18,6 +18,7 @@ from edge_retrieval.cli.talk import (
     RegisterOption,
     StrictFlag,
     bar,
+    count,
     find_register,
     one_line,
     open_bundle,
@@ -110,15 +111,20 @@ def index(
         print_json(summary)
     else:
         print(
-            f"{out}: {result.designs_added} designs, {result.figures_added} figures added from"
-            f" {result.sheets_read} sheets; {result.front_pages} front pages left out,"
-            f" {result.unchanged} sheets unchanged"
+            f"{out}: {count(result.designs_added, 'design')},"
+            f" {count(result.figures_added, 'figure')} added from"
+            f" {count(result.sheets_read, 'sheet')};"
+            f" {count(result.front_pages, 'front page')} left out,"
+            f" {count(result.unchanged, 'sheet')} there already"
         )
-        print(f"now {register.designs_count} designs, {register.figures_count} figures")
+        print(
+            f"now {count(register.designs_count, 'design')},"
+            f" {count(register.figures_count, 'figure')}"
+        )
         say(f"next: edge-ret search drawing.png --register {out}")
     register.close()
     if result.problems:
-        say(f"{len(result.problems)} inputs were skipped")
+        say(f"skipped: {count(len(result.problems), 'input')}")
         raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
 
 
@@ -148,6 +154,10 @@ def search(
             "--exclude-self", help="Leave out the register's figures of the very same file."
         ),
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="Leave out this design, by its number. Repeatable."),
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Take each drawing as one figure: do not cut it.")
     ] = False,
@@ -183,12 +193,20 @@ def search(
     register = find_register(register_path)
     encoder = load_encoder(register.bundle, backend=backend)
     results = run_search(
-        register, queries, encoder, k=k, within=within or (), exclude_self=exclude_self
+        register,
+        queries,
+        encoder,
+        k=k,
+        within=within or (),
+        exclude_self=exclude_self,
+        exclude_designs=exclude or (),
     )
     if html is not None:
         from edge_retrieval.evidence import to_html
 
         settings = {"k": k, "class": ", ".join(within or []) or "all", "exclude self": exclude_self}
+        if exclude:
+            settings["exclude"] = ", ".join(exclude)
         write_text(html, to_html(results, register=register, settings=settings))
     if as_json:
         from edge_retrieval.evidence import to_json
@@ -201,24 +219,22 @@ def search(
         say(f"page: {html.resolve()}")
     register.close()
     if unread:
-        say(f"{len(unread)} of {len(drawings)} drawings were skipped")
+        say(f"skipped: {count(len(unread), 'drawing')} of {len(drawings)}")
         raise typer.Exit(EXIT_SKIPPED)
 
 
 def print_hits(result: SearchResult) -> None:
     """Print one query's ranked designs as a table."""
-    from edge_retrieval.taxonomy import locarno_title
+    from edge_retrieval.evidence import class_of
 
     rows = []
     for hit in result.hits:
-        code = hit.design.locarno or "/".join(hit.design.labels[-1:])
-        heading = locarno_title(code) or ""
         rows.append(
             (
                 str(hit.rank),
                 f"{hit.score:.3f}",
                 hit.design.number,
-                f"{code}  {heading}".strip(),
+                class_of(hit.design),
                 hit.design.title,
                 f"{hit.query_figure + 1} ~ {hit.figure.name.removeprefix('figure ')}",
             )
@@ -249,7 +265,8 @@ def verify(register_path: Annotated[Path, typer.Argument(metavar="REGISTER")]) -
         for fault in faults:
             say(fault)
         raise RegisterError(
-            f"{register_path}: {len(faults)} faults", hint="copy it again, or index the source anew"
+            f"{register_path}: {count(len(faults), 'fault')}",
+            hint="copy it again, or index the source anew",
         )
     print(f"{register_path}: good, {register.designs_count} designs")
 

@@ -159,6 +159,11 @@ def print_table(
     answer("\n".join(line.rstrip() for line in drawn.getvalue().splitlines()))
 
 
+def count(number: int, thing: str) -> str:
+    """Say how many: "1 design", "2 designs"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def shorten(text: str, width: int) -> str:
     """Cut a long text, at a word if that costs few letters, with an ellipsis."""
     if len(text) <= width:

@@ -217,7 +217,7 @@ class Register:
             raise BundleMismatchError(
                 f"{self.folder}: made by the bundle {self.bundle.name} "
                 f"({self.bundle.fingerprint[:12]}), not by {encoder.fingerprint[:12]}",
-                hint=f"use the register's own bundle: {self.folder / BUNDLE}",
+                hint="leave out --bundle to use its own, or make another register with -o",
             )
 
     def design(self, number: str) -> DesignRecord:

@@ -16,10 +16,10 @@ def read(path: Path) -> Iterator[Design | Problem]:
     """Yield the designs of a folder tree (or of the same tree in a ZIP or tar), folder by folder.
 
     The last folder is the design, the folders above it are its labels, coarse to fine. Where the
-    labels are Locarno codes ("06/06-01" or "06-01" alone) they become class and subclass. Images
-    that lie in `path` itself are designs of their own, without labels. All labels of a source are
-    equally deep: a design at another depth than the first is yielded without labels, and reported.
-    A folder name that comes twice is told apart by the folder above it ("chairs/001").
+    labels are Locarno codes ("06/06-01", "06/01", or "06-01" alone) they become class and subclass.
+    Images that lie in `path` itself are designs of their own, without labels. All labels of a
+    source are equally deep: a design at another depth than the first is yielded without labels, and
+    reported. A folder name that comes twice is told apart by the folder above it ("chairs/001").
     """
     depth: int | None = None
     numbers: set[str] = set()
@@ -82,6 +82,10 @@ def _labels(folders: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     """Return the labels that folder names are, and the Locarno code if they are one."""
     if not folders:
         return (), None
+    if len(folders) == 2 and all(re.fullmatch(r"\d\d", name) for name in folders):
+        path = locarno_path("-".join(folders))  # 06/01: class and subclass, each by its number
+        if path[1] in locarno_codes():
+            return path, path[1]
     try:
         path = locarno_path(folders[-1])
     except TaxonomyError:

@@ -78,3 +78,12 @@ def test_a_tree_in_a_zip_is_read_in_place(tmp_path, made, split):
     assert design.labels == ("06", "06-01")
     assert design.sheets[0].read() == b"x"
     assert design.sheets[0].where == f"{tmp_path}/t.zip!06-01/a/1.png"
+
+
+def test_two_digit_folders_are_class_and_subclass_where_locarno_has_them(tmp_path, made, split):
+    made.lay(tmp_path, {"06/01/chair/1.png": b"1", "12/77/car/1.png": b"2"})
+    designs, _ = split(folder.read(tmp_path))
+    found = {design.number: design for design in designs}
+    assert (found["chair"].labels, found["chair"].locarno) == (("06", "06-01"), "06-01")
+    # no such subclass: a month and a day, perhaps
+    assert (found["car"].labels, found["car"].locarno) == (("12", "77"), None)
