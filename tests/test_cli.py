@@ -101,6 +101,8 @@ def test_the_sample_query_finds_its_own_design_first(run: Run) -> None:
     done = run("search", "--json")
     hits = json.loads(done.out)["results"][0]["hits"]
     assert len(hits) == 10
+    # its first design of subclass 06-01 is the chair that the query shows from behind
+    assert hits[0]["design"] == "MADE-0601-00000"
     assert [hit["rank"] for hit in hits] == list(range(1, 11))
     scores = [hit["score"] for hit in hits]
     assert scores == sorted(scores, reverse=True)

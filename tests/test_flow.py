@@ -58,7 +58,7 @@ def test_the_whole_line_runs_from_made_drawings_to_ranked_designs(
 
 
 @pytest.mark.real
-def test_real_grants_are_indexed_whole_and_each_finds_its_own_design(
+def test_real_grants_are_indexed_whole_and_two_of_three_find_themselves(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     register = tmp_path / "grants"

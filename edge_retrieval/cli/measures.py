@@ -38,13 +38,11 @@ def evaluate(
     """
     from edge_retrieval.metrics import by_design, leave_one_out
     from edge_retrieval.register import Register
-    from edge_retrieval.taxonomy import Taxonomy
 
     register = Register.open(register_path)
     register.check_rows(range(register.figures_count))  # a damaged vector must not be measured
-    paths = register.label_paths()
     levels = register.levels
-    codes = Taxonomy.of(paths, levels).encode(paths)  # (N, L)
+    codes = register.codes()  # (N, L)
     tables = {
         "figures": leave_one_out(register.vectors, codes, levels),
         "designs": by_design(register.vectors, codes, levels),
