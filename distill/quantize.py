@@ -40,8 +40,8 @@ class Recipe:
         seed: Chooses them.
     """
 
-    # The default was the best of five on the shipped network (CARD.md there has the figures): what
-    # hurts is the first and the last layer, and sums and scalings between the products.
+    # The default was the best of seven on the shipped network (benchmarks/recipes.py): what hurts
+    # is the first and the last layer, and sums and scalings between the products.
     calibration: str = "percentile"
     percentile: float = 99.99
     per_channel: bool = True
