@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_retrieval.errors import ConfigError
 
-Setting = str | int | float | tuple[float, ...]
+Setting = str | int | float | tuple[float, ...] | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,34 @@ class TrainConfig:
 
     Attributes:
         backbone: A timm model name.
+        backbone_args: More arguments of the timm model, as inside a TOML inline table:
+            `pad_type = "same", channel_multiplier = 0.5`.
         weights: Where the backbone starts: "none" (random), "timm" (timm's pretrained weights), or
-            a .safetensors file: the backbone's, or a checkpoint of another run, which then gives
-            the projection too.
+            a file. A .safetensors file holds the backbone's weights, or is a checkpoint of another
+            run, which then gives the projection too; a .pt file is a state dict of the timm model.
+            Where batch norm was folded away in it, it is estimated anew on the drawings first.
         size: Side of the input, pixels.
         channels: 1 (grey) or 3 (grey three times, to match pretrained weights).
+        pool: "avg" or "gem" (generalized mean with a learned power).
         dim: Numbers in an embedding.
+        loss: One of `distill.objective.LOSSES`.
+        mass: Share of the target at each level, coarse to fine (class, subclass, design), of loss
+            "hierarchical".
+        scores: Score of a pair by its deepest shared level, coarse to fine, of loss
+            "hierarchical-scores".
+        temperature: Of the similarities, above 0.
+        arcface_margin: Radians, of the ArcFace losses.
+        arcface_scale: Of the cosines, of the ArcFace losses.
+        arcface_share: Of ArcFace in loss "hierarchical+arcface", 0 to 1.
+        prefixes: Matryoshka: the loss is the mean over these first numbers of an embedding, each
+            prefix made of length 1 again; empty: over the whole embedding alone.
+        teacher: What to distil: a bundle, a run folder, a recipe (.toml) that names a backbone and
+            its weights, or a timm model name; empty: none. Its own input size is used.
+        label_weight: Of the loss above.
+        regression_weight: Of 1 - cosine between the student's mapped and the teacher's embedding.
+        similarity_weight: Of the KL divergence between the similarities that the teacher and the
+            student give the batch.
+        teacher_temperature: Of the teacher's similarities.
         epochs: Passes; in each, every training design is seen at least once.
         steps: Optimizer steps in all; 0: as many as `epochs` give. The schedule ends there.
         classes: Main classes in a batch; then `subclasses` of each, `designs` of each subclass,
@@ -35,15 +57,22 @@ class TrainConfig:
         subclasses: See `classes`.
         designs: See `classes`.
         figures: See `classes`.
-        mass: Share of the target at each level, coarse to fine (class, subclass, design).
-        temperature: Of the similarities, above 0.
+        one_scheme: Whether equal class names of different sources mean the same. If not, pairs
+            across sources are neither pulled together nor pushed apart.
+        accumulate: Parts that a step's batch is computed in, to fit the memory. The loss still sees
+            the whole batch.
+        precision: "fp32", "bf16", or "auto": bf16 on a GPU that has it.
         lr: Highest learning rate of AdamW.
+        backbone_lr: Share of `lr` that the backbone gets; less than 1 for pretrained weights.
         weight_decay: Of AdamW; not on biases and normalisation.
         warmup: Share of the steps in which the learning rate rises from 0.
         clip: Largest norm of the gradient.
+        ema: Decay a step of the moving average of the weights that is validated and kept; 0: none.
         seed: Of everything: start, split, batches, augmentation.
         held_out: Share of the designs kept for validation, in blocks of consecutive numbers.
         validate_every: Epochs between validations; the last epoch always has one.
+        patience: Validations without a better H-AP before the training stops early; 0: never.
+        save_every: Steps between saved states within an epoch; 0: only where an epoch ends.
         mirror: Probability of mirroring a figure left to right.
         tilt: Largest tilt, degrees.
         shrink: Largest reduction of scale, share. A figure is never cropped, so never enlarged.
@@ -53,29 +82,52 @@ class TrainConfig:
         erase: Probability of erased patches (missing lines).
         dashes: Probability of broken lines.
         specks: Probability of specks of scan noise.
+        binarise: Probability of black and white only, as an office's scanner gives.
+        photo: Probability of a photo-like figure: blur, uneven light, noise.
+        workers: Processes that prepare batches; 0: a thread of this one.
         threads: Of torch; 0: all cores of this process.
     """
 
     backbone: str = "mobilenetv3_small_100"
+    backbone_args: str = ""
     weights: str = "none"
     size: int = 128
     channels: int = 1
+    pool: str = "avg"
     dim: int = 128
+    loss: str = "hierarchical"
+    mass: tuple[float, ...] = (0.1, 0.2, 0.7)
+    scores: tuple[float, ...] = (0.25, 0.5, 1.0)
+    temperature: float = 0.1
+    arcface_margin: float = 0.5
+    arcface_scale: float = 30.0
+    arcface_share: float = 0.5
+    prefixes: tuple[int, ...] = ()
+    teacher: str = ""
+    label_weight: float = 1.0
+    regression_weight: float = 1.0
+    similarity_weight: float = 1.0
+    teacher_temperature: float = 0.1
     epochs: int = 30
     steps: int = 0
     classes: int = 6
     subclasses: int = 2
     designs: int = 4
     figures: int = 2
-    mass: tuple[float, ...] = (0.1, 0.2, 0.7)
-    temperature: float = 0.1
+    one_scheme: bool = False
+    accumulate: int = 1
+    precision: str = "auto"
     lr: float = 2e-3
+    backbone_lr: float = 1.0
     weight_decay: float = 0.02
     warmup: float = 0.05
     clip: float = 5.0
+    ema: float = 0.0
     seed: int = 0
     held_out: float = 0.1
     validate_every: int = 1
+    patience: int = 0
+    save_every: int = 0
     mirror: float = 0.5
     tilt: float = 5.0
     shrink: float = 0.15
@@ -85,6 +137,9 @@ class TrainConfig:
     erase: float = 0.3
     dashes: float = 0.1
     specks: float = 0.2
+    binarise: float = 0.1
+    photo: float = 0.0
+    workers: int = 0
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -92,17 +147,29 @@ class TrainConfig:
             object.__setattr__(self, field.name, _typed(field.name, getattr(self, field.name)))
         for name, (low, high) in _RANGES.items():
             _check_range(name, getattr(self, name), low, high)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _no_choice(name, getattr(self, name), choices)
         if not math.isclose(self.size % 8, 0) or self.channels == 2:
             raise ConfigError(
                 f"size = {self.size}, channels = {self.channels}",
                 hint="size is a multiple of 8; channels is 1 or 3",
             )
-        if not self.mass or any(m < 0 or not math.isfinite(m) for m in self.mass):
-            raise ConfigError(f"mass = {self.mass}", hint="give numbers of 0 or more, one a level")
-        if self.mass[-1] <= 0:
+        for name in ("mass", "scores"):
+            _check_levels(name, getattr(self, name))
+        if any(not 2 <= prefix <= self.dim for prefix in self.prefixes):
             raise ConfigError(
-                f"mass = {self.mass}: nothing on the finest level",
-                hint="the last number is the design's own share; give it more than 0",
+                f"prefixes = {self.prefixes}", hint=f"give numbers from 2 to dim, {self.dim}"
+            )
+        if self.teacher and not (self.regression_weight or self.similarity_weight):
+            raise ConfigError(
+                "a teacher, but regression_weight = 0 and similarity_weight = 0",
+                hint="raise one of them, or leave the teacher out",
+            )
+        if not self.teacher and not self.label_weight:
+            raise ConfigError(
+                "label_weight = 0 and no teacher: nothing to learn from",
+                hint="raise label_weight, or name a teacher",
             )
 
     @property
@@ -150,15 +217,32 @@ class TrainConfig:
         path.write_text("".join(lines), encoding="utf-8")
 
 
+LOSSES = (
+    "hierarchical", "hierarchical-scores", "infonce", "supcon", "supcon-class", "hmlc",
+    "multi-similarity", "arcface", "hierarchical+arcface",
+)  # fmt: skip
+"""What `loss` may be; `distill.objective` says what each is."""
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "loss": LOSSES,
+    "pool": ("avg", "gem"),
+    "precision": ("auto", "fp32", "bf16"),
+}
+
 _INF = math.inf
 _RANGES: dict[str, tuple[float, float]] = {
-    "size": (16, 1024), "channels": (1, 3), "dim": (2, 4096), "epochs": (1, _INF),
-    "steps": (0, _INF), "classes": (1, _INF), "subclasses": (1, _INF), "designs": (1, _INF),
-    "figures": (2, _INF), "temperature": (1e-3, 100), "lr": (0, 10), "weight_decay": (0, 10),
-    "warmup": (0, 1), "clip": (1e-6, _INF), "seed": (0, 2**32 - 1), "held_out": (0, 0.9),
-    "validate_every": (1, _INF), "mirror": (0, 1), "tilt": (0, 30), "shrink": (0, 0.5),
+    "size": (16, 1024), "channels": (1, 3), "dim": (2, 4096), "temperature": (1e-3, 100),
+    "arcface_margin": (0, math.pi / 2), "arcface_scale": (1, 1000), "arcface_share": (0, 1),
+    "label_weight": (0, 1000), "regression_weight": (0, 1000), "similarity_weight": (0, 1000),
+    "teacher_temperature": (1e-3, 100), "epochs": (1, _INF), "steps": (0, _INF),
+    "classes": (1, _INF), "subclasses": (1, _INF), "designs": (1, _INF), "figures": (2, _INF),
+    "accumulate": (1, _INF), "lr": (0, 10), "backbone_lr": (0, 1), "weight_decay": (0, 10),
+    "warmup": (0, 1), "clip": (1e-6, _INF), "ema": (0, 0.99999), "seed": (0, 2**32 - 1),
+    "held_out": (0, 0.9), "validate_every": (1, _INF), "patience": (0, _INF),
+    "save_every": (0, _INF), "mirror": (0, 1), "tilt": (0, 30), "shrink": (0, 0.5),
     "stretch": (0, 0.5), "strokes": (0, 1), "contrast": (0, 1), "erase": (0, 1), "dashes": (0, 1),
-    "specks": (0, 1), "threads": (0, 1024),
+    "specks": (0, 1), "binarise": (0, 1), "photo": (0, 1), "workers": (0, 256),
+    "threads": (0, 1024),
 }  # fmt: skip
 """Least and greatest value of each number, both allowed."""
 
@@ -179,7 +263,9 @@ def _known(name: str) -> str:
 def _typed(name: str, value: Any) -> Setting:
     kind = _kinds()[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind == "str" and isinstance(value, str) and value:
+    if kind == "str" and isinstance(value, str) and (value or name in _MAY_BE_EMPTY):
+        return value
+    if kind == "bool" and isinstance(value, bool):
         return value
     if kind == "int" and number and float(value).is_integer():
         return int(value)
@@ -187,17 +273,39 @@ def _typed(name: str, value: Any) -> Setting:
         return float(value)
     if kind.startswith("tuple") and isinstance(value, (list, tuple)):
         numbers = [v for v in value if isinstance(v, (int, float)) and not isinstance(v, bool)]
-        if len(numbers) == len(value):
+        if len(numbers) == len(value) and kind == "tuple[float, ...]":
             return tuple(float(v) for v in numbers)
+        if len(numbers) == len(value) and all(float(v).is_integer() for v in numbers):
+            return tuple(int(v) for v in numbers)
     raise ConfigError(f"{name} = {value!r}", hint=f"{name} is {_WORDS[kind]}")
 
 
+_MAY_BE_EMPTY = ("backbone_args", "teacher")
+
 _WORDS = {
     "str": "a text",
+    "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
     "tuple[float, ...]": "a list of numbers, such as [0.1, 0.2, 0.7]",
+    "tuple[int, ...]": "a list of whole numbers, such as [32, 64, 128]",
 }
+
+
+def _no_choice(name: str, value: str, choices: Sequence[str]) -> ConfigError:
+    close = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return ConfigError(f"{name} = {value!r}", hint=f"{hint}{name} is one of {', '.join(choices)}")
+
+
+def _check_levels(name: str, values: Sequence[float]) -> None:
+    if not values or any(v < 0 or not math.isfinite(v) for v in values):
+        raise ConfigError(f"{name} = {values}", hint="give numbers of 0 or more, one a level")
+    if values[-1] <= 0:
+        raise ConfigError(
+            f"{name} = {values}: nothing on the finest level",
+            hint="the last number is the design's own share; give it more than 0",
+        )
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
@@ -225,6 +333,8 @@ def _toml(value: Setting) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, tuple):
         return "[" + ", ".join(repr(v) for v in value) + "]"
     return repr(value)
