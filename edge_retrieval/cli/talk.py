@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import operator
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -37,6 +40,9 @@ LEAST_WIDTH = 8
 BEGINNING = 8
 """Characters that tell a page or a report of ours from any other file, register.json included."""
 
+QUIET = 30.0
+"""Seconds between two lines on how far long work is, where stderr is no terminal."""
+
 EXIT_FIXABLE, EXIT_SKIPPED = 1, 3
 
 
@@ -57,23 +63,70 @@ def some_stdout() -> Iterator[None]:
     yield
 
 
-def bar(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Draw a progress bar on stderr where it is a terminal; else only say what begins."""
+def bar(
+    items: Iterable[T],
+    description: str,
+    total: int | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[T]:
+    """Draw a bar on stderr with rate and time left; where it is no terminal, a line now and then.
+
+    Args:
+        items: Passed through.
+        description: What is done with them.
+        total: Their number; None: asked of `items`, and left out if they do not know.
+        clock: Gives seconds.
+    """
+    total = total if total is not None else operator.length_hint(items) or None
     if not sys.stderr.isatty():
         say(f"{description} ...")
-        yield from items
+        yield from _logged(items, description, total, clock)
         return
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Pace(parts.ProgressColumn):
+        def render(self, task: parts.Task) -> Text:
+            return Text(_pace(task.completed, total, task.elapsed or 0))
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(bar_width=20),
+        parts.MofNCompleteColumn(),
+        parts.TimeElapsedColumn(),
+        Pace(Column(no_wrap=True)),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with parts.Progress(*columns, console=console, transient=True, get_time=clock) as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+def _logged(
+    items: Iterable[T], description: str, total: int | None, clock: Callable[[], float]
+) -> Iterator[T]:
+    """Pass items through; every `QUIET` seconds at most, say how far they have come."""
+    began = said = clock()
+    for done, item in enumerate(items):
+        now = clock()
+        if done and now - said >= QUIET:
+            said = now
+            of = f" of {total}" if total else ""
+            say(f"{description}: {done}{of}, {_pace(done, total, now - began)}")
+        yield item
+
+
+def _pace(done: float, total: int | None, seconds: float) -> str:
+    """Return "3.4 it/s, 0:00:23 left", as much of it as is known; slow ones "12.5 s/it"."""
+    if not done or not seconds:
+        return ""
+    rate = f"{done / seconds:.1f} it/s" if done > seconds else f"{seconds / done:.1f} s/it"
+    if total is None:
+        return rate
+    left = timedelta(seconds=round(max(0.0, total - done) * seconds / done))
+    return f"{rate}, {left} left"
 
 
 def one_line(text: str) -> str:
