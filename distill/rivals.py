@@ -1,0 +1,85 @@
+"""The losses that others have: thin wrappers of pytorch-metric-learning, on design numbers.
+
+Each is a module called with embeddings ``(N, D)`` float32 and designs ``(N,)`` int64, all known.
+The package is imported when one is made: who trains with our own losses does not need it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edge_retrieval.errors import MissingExtraError
+
+
+class MultiSimilarity(nn.Module):
+    """Multi-Similarity loss on the pairs that its miner keeps, as Wang et al., CVPR 2019, use it.
+
+    alpha 2, beta 50, base 0.5, epsilon 0.1: the package's settings, which are the paper's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        losses, miners = _package()
+        self.loss = losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
+        self.miner = miners.MultiSimilarityMiner(epsilon=0.1)
+
+    def forward(self, embeddings: Tensor, designs: Tensor) -> Tensor:
+        pairs = self.miner(embeddings.detach(), designs)
+        loss: Tensor = self.loss(embeddings, designs, pairs)
+        return loss
+
+
+def info_nce(temperature: float) -> nn.Module:
+    """InfoNCE, also NT-Xent: each positive pair against the pairs of its row that are none.
+
+    With more than two figures of a design, other positives are in no denominator.
+    """
+    losses, _ = _package()
+    module: nn.Module = losses.NTXentLoss(temperature=temperature)
+    return module
+
+
+def arc_face(
+    dim: int, designs: int, *, margin: float, scale: float, generator: torch.Generator
+) -> nn.Module:
+    """ArcFace (Deng et al., CVPR 2019): one weight vector a design.
+
+    The vectors start with a length of about 1. Only their direction counts, but Adam's steps have
+    an absolute size: vectors of the package's default length, about ``sqrt(dim)``, turn that much
+    more slowly.
+
+    Args:
+        dim: Numbers in an embedding.
+        designs: How many.
+        margin: Radians.
+        scale: Of the cosines.
+        generator: Draws the weights.
+    """
+
+    def start(weights: Tensor) -> Tensor:
+        return nn.init.normal_(weights, std=1 / math.sqrt(dim), generator=generator)
+
+    losses, _ = _package()
+    module: nn.Module = losses.ArcFaceLoss(
+        num_classes=designs,
+        embedding_size=dim,
+        margin=math.degrees(margin),  # the package counts in degrees
+        scale=scale,
+        weight_init_func=start,
+    )
+    return module
+
+
+def _package() -> tuple[Any, Any]:
+    try:
+        from pytorch_metric_learning import (  # type: ignore[import-untyped, unused-ignore]
+            losses,
+            miners,
+        )
+    except ImportError as error:
+        raise MissingExtraError.of("training with this loss", "train") from error
+    return losses, miners
