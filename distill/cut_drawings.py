@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.config import TrainConfig
-from distill.data import LEVELS, Drawings, Scheme, normalised
+from distill.data import Drawings, Scheme, joined, normalised
+from distill.drawing_cache import DAMAGED, CutSource, Stack, read_cut
 from distill.model import preprocessing_of
 from edge_retrieval.arrays import Images
 from edge_retrieval.drawing import Preprocessing, fit_batch
@@ -36,7 +35,7 @@ class CutDrawings:
         preprocessing: Of the run.
     """
 
-    squares: NDArray[np.uint8]
+    squares: Stack
     classes: NDArray[np.int32]
     training: NDArray[np.int64]
     held_out: NDArray[np.int64]
@@ -46,31 +45,31 @@ class CutDrawings:
     @classmethod
     def read(cls, run: Path, config: TrainConfig) -> CutDrawings:
         """Read the cache of a run and split it as the run did; `ConfigError` if it is not there."""
-        squares: list[NDArray[np.uint8]] = []
-        paths: list[list[str]] = []
-        for file in sorted((run / "cache").glob("*.npz")):
-            fitted, labels = _read_cache(file)
-            if fitted.shape[1:] == (config.size, config.size):
-                squares.append(fitted)
-                paths += [[file.stem, *path] for path in labels]  # each source has its own classes
-        if not paths:
+        parts: list[CutSource] = []
+        names: list[str] = []
+        for folder in sorted(path for path in (run / "cache").glob("*") if _is_cache(path)):
+            part = _read(folder)
+            if part.fitted.shape[1:] == (config.size, config.size):
+                parts.append(part)
+                names.append(folder.name)
+        preprocessing = preprocessing_of(config)
+        drawings = joined(
+            parts,
+            names,
+            preprocessing,
+            labelled=not config.teacher,  # as the trainer does
+            one_scheme=config.one_scheme,
+        )
+        if drawings is None:
             raise ConfigError(
                 f"{run / 'cache'}: no cut drawings to calibrate and check with",
                 hint=f"cut them again: edge-ret train --resume -o {run} with the run's sources",
             )
-        names = sorted({tuple(path[:2]) for path in paths})
-        codes = np.array([names.index(tuple(path[:2])) for path in paths], np.int32)
-        everything = np.concatenate(squares)
-        preprocessing = preprocessing_of(config)
-        rows = np.arange(len(paths), dtype=np.int64)
-        scheme = Scheme("all", ("class",), codes[:, None], rows)
-        designs = tuple(path[-1] for path in paths)
-        drawings = Drawings(everything, everything, (scheme,), designs, (), preprocessing)
         sides = drawings.split(config.held_out, config.seed)
-        training, held_out = (side[0].rows if side else rows[:0] for side in sides)
-        depth = max(len(path) for path in paths) - 1
-        levels = LEVELS if depth == len(LEVELS) else _levels(depth)
-        return cls(everything, codes, training, held_out, levels, preprocessing)
+        training, held_out = (_rows(side) for side in sides)
+        levels = max((scheme.levels for scheme in drawings.schemes), key=len)
+        classes = _classes(drawings)
+        return cls(drawings.fitted, classes, training, held_out, levels, preprocessing)
 
     def images(self, rows: NDArray[np.int64]) -> Images:
         """Return ``(N, C, S, S)`` float32, bit for bit as `fit` gave them."""
@@ -104,18 +103,30 @@ class CutDrawings:
         return rows[np.unique(np.linspace(0, len(rows) - 1, MOST_COMPARED).astype(np.int64))]
 
 
-def _levels(depth: int) -> tuple[str, ...]:
-    """Name the levels of a tree that is not class, subclass, design; see `distill.data`."""
-    return (*(f"level{n + 1}" for n in range(depth - 1)), LEVELS[-1])
+def _classes(drawings: Drawings) -> NDArray[np.int32]:
+    """Return ``(N,)`` codes of the coarsest level, each source having its own classes."""
+    classes = np.empty(len(drawings), np.int32)
+    used = 0
+    for scheme in drawings.schemes:
+        coarsest = np.unique(scheme.codes[:, 0], return_inverse=True)[1].reshape(-1)
+        classes[scheme.rows] = used + coarsest
+        used += int(coarsest.max()) + 1
+    return classes
 
 
-def _read_cache(file: Path) -> tuple[NDArray[np.uint8], list[list[str]]]:
-    """Read the fitted squares and the label paths of one source, and not its large masters."""
+def _rows(side: Sequence[Scheme]) -> NDArray[np.int64]:
+    """Return the row numbers of all schemes of one side, in order."""
+    return np.sort(np.concatenate([np.empty(0, np.int64), *(scheme.rows for scheme in side)]))
+
+
+def _is_cache(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _read(folder: Path) -> CutSource:
     try:
-        # Opened here: numpy leaves a file open that is no archive.
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
-            return stored["fitted"], json.loads(stored["said"].tobytes())["paths"]
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        return read_cut(folder)
+    except DAMAGED as error:
         raise ConfigError(
-            f"{file}: damaged: {error}", hint="delete it, then: edge-ret train --resume"
+            f"{folder}: damaged: {error}", hint="delete it, then: edge-ret train --resume"
         ) from error

@@ -1,57 +1,45 @@
-"""Drawings held in memory for training: cut once, kept as small squares, cached on disk.
+"""Drawings for training: cut once, kept on disk as small squares, read from there by row.
 
 Each source is a scheme of its own: whether "06-01" of one office and "D06/334" of another mean the
 same is not known, so figures of two schemes are never compared, neither in a batch nor in
-validation.
+validation. With `one_scheme` the user says that they do mean the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.augment import Squares
 from distill.config import TrainConfig
+from distill.cutting import cut_source
+from distill.drawing_cache import CutSource, Stack
 from edge_retrieval.arrays import Codes, Images
-from edge_retrieval.drawing import (
-    CUT_VERSION,
-    FIT_VERSION,
-    FigureImage,
-    Preprocessing,
-    cut_sheet,
-    fit,
-)
-from edge_retrieval.errors import DrawingError, SourceError
+from edge_retrieval.drawing import Preprocessing
+from edge_retrieval.errors import SourceError
 from edge_retrieval.progress import Track, silent
-from edge_retrieval.provenance import available_cores
-from edge_retrieval.sources import Design, Problem, open_source
+from edge_retrieval.sources import Problem
 from edge_retrieval.taxonomy import Taxonomy
 
-CACHE_SCHEMA = 1
-MASTER_RATIO = 1.5
-"""Side of a master over the input's: room to tilt and stretch without losing lines."""
 LEVELS = ("class", "subclass", "design")
+UNKNOWN = -1
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """The figures of one source under one label tree.
+    """Figures under one label tree.
 
     Attributes:
-        name: Of the source, unique in the run.
+        name: Of the source, unique in the run; "all" with `one_scheme`.
         levels: Names, coarse to fine; the last is "design".
-        codes: ``(N, L)`` of the figures.
+        codes: ``(N, L)`` of the figures; -1 where a design lacks a level. The design is always
+            known: it is told by its number alone.
         rows: ``(N,)`` their row numbers in `Drawings`.
     """
 
@@ -64,6 +52,15 @@ class Scheme:
         """Return the scheme with some of its figures."""
         return Scheme(self.name, self.levels, self.codes[kept], self.rows[kept])
 
+    def renumbered(self) -> Scheme:
+        """Return the scheme with designs counted 0, 1, ... without gaps, in order of their codes.
+
+        After a split the codes of one side have gaps; a loss with a weight a design wants none.
+        """
+        codes = self.codes.copy()
+        codes[:, -1] = np.unique(codes[:, -1], return_inverse=True)[1].reshape(-1)
+        return Scheme(self.name, self.levels, codes, self.rows)
+
 
 @dataclass(frozen=True)
 class Drawings:
@@ -72,18 +69,20 @@ class Drawings:
     Attributes:
         masters: ``(N, M, M)`` uint8 squares, larger than the input: what augmentation starts from.
         fitted: ``(N, S, S)`` uint8 squares of the input's size: what an encoder is to see.
-        schemes: One a source and depth of labels.
+        schemes: One a source; with `one_scheme` one in all.
         designs: ``(N,)`` numbers of the designs, as the source has them.
         problems: What could not be read, and was left out.
         preprocessing: How `fitted` was made.
+        digest: SHA-256 of what was cut, with its labels.
     """
 
-    masters: Squares
-    fitted: Squares
+    masters: Stack
+    fitted: Stack
     schemes: tuple[Scheme, ...]
     designs: tuple[str, ...]
     problems: tuple[Problem, ...]
     preprocessing: Preprocessing
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.fitted)
@@ -127,196 +126,126 @@ def normalised(squares: Squares, preprocessing: Preprocessing) -> Images:
 
 
 def load_drawings(
-    sources: Sequence[Path], config: TrainConfig, *, cache: Path, track: Track = silent
+    sources: Sequence[Path],
+    config: TrainConfig,
+    *,
+    cache: Path,
+    track: Track = silent,
+    labelled: bool = True,
 ) -> Drawings:
     """Read and cut every drawing sheet of some sources; front pages are left out.
 
     Args:
         sources: Folders, archives or tables that `open_source` reads.
-        config: Its `size` and `channels` are used.
-        cache: A folder. What was cut is kept there, one file a source, and found again as long
+        config: Its `size`, `channels` and `one_scheme` are used.
+        cache: A folder. What was cut is kept there, one folder a source, and found again as long
             as the source's files (names, sizes, times) and the way of cutting are the same.
         track: Shows progress.
+        labelled: Leave out designs without a class; each is a problem. If not, they are kept, with
+            nothing known above the design.
 
     Raises:
-        SourceError: A source cannot be read at all, or holds no labelled design.
+        ConfigError: The cache cannot be written: the disk is full, say.
+        SourceError: A source cannot be read at all, or holds no design to train on.
     """
     preprocessing = Preprocessing(size=config.size, channels=config.channels)
-    parts = [_source(path, preprocessing, cache, track) for path in sources]
-    if not any(len(part.fitted) for part in parts):
+    parts = [cut_source(path, preprocessing, cache, track) for path in sources]
+    names = [path.stem or "source" for path in sources]
+    drawings = joined(parts, names, preprocessing, labelled=labelled, one_scheme=config.one_scheme)
+    if drawings is None:
+        where = ", ".join(map(str, sources)) or "no source"
+        what = "a labelled design" if labelled else "a design"
         raise SourceError(
-            f"{', '.join(map(str, sources)) or 'no source'}: no drawing of a labelled design",
+            f"{where}: no drawing of {what}",
             hint="give a source whose designs have a class: see edge-ret train --help",
         )
-    schemes: list[Scheme] = []
-    problems = [problem for part in parts for problem in part.problems]
+    return drawings
+
+
+def joined(
+    parts: Sequence[CutSource],
+    names: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    labelled: bool = True,
+    one_scheme: bool = False,
+) -> Drawings | None:
+    """Put sources together as `load_drawings` does; None if no figure is left."""
+    problems: list[Problem] = []
+    paths: list[list[_Path]] = []  # of each source, one a figure that is kept
+    rows: list[int] = []
     start = 0
-    for path, part in zip(sources, parts, strict=True):
-        for scheme in _schemes(part.paths, start):
-            name = "-".join([path.stem or "source", *map(str, [len(schemes)] * bool(schemes))])
-            schemes.append(Scheme(name, scheme.levels, scheme.codes, scheme.rows))
-        start += len(part.fitted)
+    for part in parts:
+        paths.append([])
+        problems += part.problems
+        for design in part.designs:
+            if design.labels or not labelled:
+                rows += range(start, start + design.figures)
+                paths[-1] += [_Path(design.labels, design.number)] * design.figures
+            else:
+                problems.append(Problem(design.where, "no class is known: not used for training"))
+            start += design.figures
+    if not rows:
+        return None
+    some = None if len(rows) == start else np.array(rows, np.int64)
     return Drawings(
-        np.concatenate([part.masters for part in parts]),
-        np.concatenate([part.fitted for part in parts]),
-        tuple(schemes),
-        tuple(label_path[-1] for part in parts for label_path in part.paths),
+        Stack([part.masters for part in parts], some),
+        Stack([part.fitted for part in parts], some),
+        _schemes([list(chain(*paths))], ["all"]) if one_scheme else _schemes(paths, names),
+        tuple(path.number for path in chain(*paths)),
         tuple(problems),
         preprocessing,
+        hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
     )
 
 
 @dataclass(frozen=True)
-class _Part:
-    """The figures of one source; `paths[i]` is the label path of figure i, the design last."""
+class _Path:
+    """What a source says of a design: labels coarse to fine, perhaps none, and its number."""
 
-    masters: Squares
-    fitted: Squares
-    paths: list[tuple[str, ...]]
-    problems: list[Problem]
+    labels: tuple[str, ...]
+    number: str
 
 
-def _schemes(paths: list[tuple[str, ...]], start: int) -> Iterator[Scheme]:
-    """Make one scheme for each depth of label path; the design is the finest level."""
-    depth_of = np.array([len(path) for path in paths], dtype=np.int64)
-    for depth in sorted(set(depth_of.tolist()), reverse=True):
-        rows = np.flatnonzero(depth_of == depth)
-        coarse = LEVELS[:-1] if depth == 3 else tuple(f"level{n + 1}" for n in range(depth - 1))
-        levels = (*coarse, LEVELS[-1])
-        taxonomy = Taxonomy(levels)
-        codes = taxonomy.encode((paths[row] for row in rows), grow=True)
-        yield Scheme("", levels, codes, start + rows)
+def _schemes(paths: Sequence[Sequence[_Path]], names: Sequence[str]) -> tuple[Scheme, ...]:
+    """Make a scheme of each list of figures; they stand one after the other in `Drawings`."""
+    schemes: list[Scheme] = []
+    start = 0
+    for name, own in zip(names, paths, strict=True):
+        rows = np.arange(start, start + len(own), dtype=np.int64)
+        start += len(own)
+        if own:
+            levels, codes = _codes(own)
+            unique = f"{name}-{len(schemes)}" if schemes else name
+            schemes.append(Scheme(unique, levels, codes, rows))
+    return tuple(schemes)
 
 
-def _source(path: Path, preprocessing: Preprocessing, cache: Path, track: Track) -> _Part:
-    file = cache / f"{_key(path, preprocessing)}.npz"
-    if file.is_file():
-        try:
-            return _read_cache(file)
-        except _DAMAGED:  # cut short, say: cut the source again
-            file.unlink(missing_ok=True)
-    part = _cut_source(path, preprocessing, track)
-    _write_cache(file, part)
-    return part
+def _codes(paths: Sequence[_Path]) -> tuple[tuple[str, ...], Codes]:
+    """Return the levels of the deepest path and ``(N, L)`` codes; -1 where a path is shorter."""
+    labels: dict[str, tuple[str, ...]] = {}
+    for path in dict.fromkeys(paths):
+        known = labels.get(path.number)
+        labels[path.number] = path.labels if known is None else _agreed(known, path.labels)
+    depth = max(map(len, labels.values()))
+    names = LEVELS[:depth] if depth == 2 else tuple(f"level{n + 1}" for n in range(depth))
+    codes = np.full((len(labels), depth + 1), UNKNOWN, np.int32)  # one row a design
+    codes[:, -1] = np.arange(len(labels))
+    tree = Taxonomy((*names, "design"))
+    for row, (number, known) in enumerate(labels.items()):
+        # The tree wants whole paths: an empty label stands for what is not known.
+        path_codes = tree.encode([(*known, *[""] * (depth - len(known)), number)], grow=True)
+        codes[row, : len(known)] = path_codes[0, : len(known)]
+    place = {number: row for row, number in enumerate(labels)}
+    return tree.levels, codes[[place[path.number] for path in paths]]
 
 
-def _cut_source(path: Path, preprocessing: Preprocessing, track: Track) -> _Part:
-    problems: list[Problem] = []
-    large = Preprocessing(size=round(preprocessing.size * MASTER_RATIO))
-    masters: list[Squares] = []
-    fitted: list[Squares] = []
-    paths: list[tuple[str, ...]] = []
-    with ThreadPoolExecutor(available_cores()) as pool:  # Pillow works outside Python's lock
-        designs = track(open_source(path), f"Reading {path.name}")
-        for result in _in_order(pool, designs, large, preprocessing):
-            if isinstance(result, Problem):
-                problems.append(result)
-                continue
-            labels, pairs, faults = result
-            problems += faults
-            for master, square in pairs:
-                masters.append(master)
-                fitted.append(square)
-                paths.append(labels)
-    size = preprocessing.size
-    return _Part(
-        np.array(masters, np.uint8).reshape(-1, large.size, large.size),
-        np.array(fitted, np.uint8).reshape(-1, size, size),
-        paths,
-        problems,
-    )
-
-
-_Cut = tuple[tuple[str, ...], list[tuple[Squares, Squares]], list[Problem]]
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    designs: Iterable[Design | Problem],
-    large: Preprocessing,
-    small: Preprocessing,
-) -> Iterator[_Cut | Problem]:
-    """Cut designs on all cores, a few ahead, and give them back in order."""
-    waiting: list[Any] = []
-    for design in designs:
-        if isinstance(design, Problem):
-            yield design
-            continue
-        waiting.append(pool.submit(_cut_design, design, large, small))
-        if len(waiting) > 16:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
-
-
-def _cut_design(design: Design, large: Preprocessing, small: Preprocessing) -> _Cut:
-    pairs: list[tuple[Squares, Squares]] = []
-    problems: list[Problem] = []
-    if not design.labels:
-        problems.append(Problem(design.where, "no class is known: not used for training"))
-        return (), [], problems
-    for sheet in design.sheets:
-        if sheet.role == "front":
-            continue
-        try:
-            for figure in cut_sheet(sheet.read(), where=sheet.where, boxes=sheet.boxes):
-                pairs.append((_square(figure, large), _square(figure, small)))
-        except DrawingError as error:
-            problems.append(Problem(sheet.where, str(error)))
-    return (*design.labels, design.number), pairs, problems
-
-
-def _square(figure: FigureImage, preprocessing: Preprocessing) -> Squares:
-    """Return the ``(S, S)`` uint8 square that `fit` normalises."""
-    plain = Preprocessing(size=preprocessing.size, mean=0.0, std=1.0)
-    square: Squares = np.rint(fit(figure, plain)[0] * 255).astype(np.uint8)
-    return square
-
-
-def _key(path: Path, preprocessing: Preprocessing) -> str:
-    """Return a name that changes when the source's files or the way of cutting do."""
-    digest = hashlib.sha256()
-    ways = (CACHE_SCHEMA, CUT_VERSION, FIT_VERSION, preprocessing.size, MASTER_RATIO)
-    digest.update(f"{ways}\n".encode())
-    root = path.resolve()
-    files = [root]
-    if root.is_dir():
-        files = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
-    for file in sorted(files):
-        if file.is_file():
-            stat = file.stat()
-            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:24]
-
-
-def _write_cache(file: Path, part: _Part) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    said = {
-        "paths": part.paths,
-        "problems": [[problem.where, problem.reason] for problem in part.problems],
-    }
-    text = np.frombuffer(json.dumps(said).encode(), np.uint8)
-    partial = file.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with partial.open("wb") as out:
-            np.savez(out, masters=part.masters, fitted=part.fitted, said=text)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-_DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
-
-
-def _read_cache(file: Path) -> _Part:
-    with file.open("rb") as raw, np.load(raw, allow_pickle=False) as stored:
-        said = json.loads(stored["said"].tobytes())
-        return _Part(
-            stored["masters"],
-            stored["fitted"],
-            [tuple(path) for path in said["paths"]],
-            [Problem(where, reason) for where, reason in said["problems"]],
-        )
+def _agreed(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what two sources say of one design: the longer, unless they contradict each other."""
+    same = 0
+    while same < min(len(one), len(other)) and one[same] == other[same]:
+        same += 1
+    return max(one, other, key=len) if same == min(len(one), len(other)) else one[:same]
 
 
 def _block(number: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distill import export
 from distill.config import TrainConfig
 from distill.cut_drawings import CutDrawings
+from distill.drawing_cache import CutDesign, write_cut
 from distill.export import ExportResult, export_fp32, export_run
 from distill.model import TorchEncoder, load_student, make_student
 from distill.quantize import Recipe
@@ -103,28 +104,28 @@ def test_a_network_that_torch_cannot_export_is_one_clear_error(tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
-def write_cache(file: Path, designs: int, label: str, seed: int) -> None:
+def write_cache(folder: Path, designs: int, label: str, seed: int) -> None:
     """Write what the trainer keeps of a source: two figures a design, cut and fitted."""
     rng = np.random.default_rng(seed)
-    fitted, paths = [], []
+    cut = []
     for number in range(designs):
+        pairs = []
         for _ in range(2):
             page = Image.new("L", (90, 60), 255)
             points = [(float(x), float(y)) for x, y in rng.integers(0, 60, (6, 2))]
             ImageDraw.Draw(page).line([(0.0, 0.0), *points, (89.0, 59.0)], fill=0, width=4)
             plain = Preprocessing(size=CONFIG.size, mean=0.0, std=1.0)
-            fitted.append(np.rint(fit(np.asarray(page), plain)[0] * 255).astype(np.uint8))
-            paths.append([label, f"{label}-0{number % 3 + 1}", f"{label}{seed}{number:04d}"])
-    said = json.dumps({"paths": paths, "problems": []}).encode()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    squares = np.stack(fitted)
-    np.savez(file, masters=squares, fitted=squares, said=np.frombuffer(said, np.uint8))
+            square = np.rint(fit(np.asarray(page), plain)[0] * 255).astype(np.uint8)
+            pairs.append((square, square))
+        labels = (label, f"{label}-0{number % 3 + 1}")
+        cut.append((CutDesign(f"{label}{seed}{number:04d}", labels, "here", len(pairs)), pairs))
+    write_cut(folder, cut, (CONFIG.size, CONFIG.size))
 
 
 def make_run(folder: Path, designs: int = 60) -> Path:
     """Write a run folder as the trainer leaves it, with weights that nobody trained."""
-    write_cache(folder / "cache" / "a.npz", designs, "06", 1)
-    write_cache(folder / "cache" / "b.npz", designs // 3, "07", 2)
+    write_cache(folder / "cache" / "a", designs, "06", 1)
+    write_cache(folder / "cache" / "b", designs // 3, "07", 2)
     CONFIG.save(folder / "config.toml")
     student = make_student(CONFIG)
     images = CutDrawings.read(folder, CONFIG).images(np.arange(min(64, 2 * designs)))
@@ -249,11 +250,11 @@ def test_a_run_without_its_drawings_or_with_too_few_says_so(tmp_path: Path) -> N
     run = make_run(tmp_path / "run", designs=20)
     with pytest.raises(ConfigError, match="too few to calibrate"):
         export_run(run, tmp_path / "out", int8=True, name="made")
-    (run / "cache" / "b.npz").write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(ConfigError, match=r"b\.npz: damaged"):
+    fitted = run / "cache" / "b" / "fitted.npy"
+    fitted.write_bytes(fitted.read_bytes()[:-1])
+    with pytest.raises(ConfigError, match="b: damaged"):
         export_run(run, tmp_path / "out", int8=False, name="made")
-    for file in (run / "cache").iterdir():
-        file.unlink()
+    shutil.rmtree(run / "cache")
     with pytest.raises(ConfigError, match="no cut drawings") as caught:
         export_run(run, tmp_path / "out", int8=False, name="made")
     assert "edge-ret train --resume" in caught.value.hint
