@@ -3,63 +3,91 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distill._timm import timm
+from distill.backbone import make_backbone, width_of
 from distill.config import TrainConfig
+from distill.weights import fill, fit_backbone, read_weights
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.drawing import Preprocessing
-from edge_retrieval.errors import ConfigError
 
 
 class Student(nn.Module):
-    """A timm backbone with average pooling, then linear and batch norm to `dim` numbers.
+    """A timm backbone with its pooling, then linear and batch norm to `dim` numbers.
 
     Batch norm takes out the mean that all drawings share: without it all embeddings start almost
     equal and the first epochs are lost. In eval mode it is an affine map.
     """
 
-    def __init__(self, backbone: str, *, channels: int, dim: int, pretrained: bool = False) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         """Make the network with random weights, or with timm's (downloaded by timm) if asked."""
         super().__init__()
-        self.backbone = _backbone(backbone, channels, pretrained)
-        # Some families keep a layer after the pooling: its width is not `num_features`.
-        width: Any = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
-        self.projection = nn.Linear(width, dim, bias=False)
-        self.norm = nn.BatchNorm1d(dim)
+        self.backbone = make_backbone(config)
+        self.projection = nn.Linear(width_of(self.backbone, config), config.dim, bias=False)
+        self.norm = nn.BatchNorm1d(config.dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``(N, C, H, W)`` into ``(N, dim)`` rows of length 1."""
         features = self.backbone(images)  # (N, F)
         projected = self.norm(self.projection(features))  # (N, D)
-        return functional.normalize(projected)
+        return functional.normalize(projected.float())  # bf16 has too few digits for a length of 1
 
 
 def make_student(config: TrainConfig) -> Student:
     """Make the network that a training starts from; equal configs give equal weights.
 
+    Where a file of weights has its batch norms folded away, so has the student:
+    `distill.weights.has_folded_norms` tells, `unfold_norms` mends it with some drawings.
+
     Raises:
-        ConfigError: timm has no such backbone, or `weights` cannot be read or do not fit.
+        ConfigError: timm has no such backbone or refuses its arguments, the size or the pooling
+            does not suit it, or `weights` cannot be read or do not fit.
     """
     with torch.random.fork_rng(devices=[]):  # timm's initialisation knows the global state only
         torch.manual_seed(config.seed)
-        student = Student(
-            config.backbone,
-            channels=config.channels,
-            dim=config.dim,
-            pretrained=config.weights == "timm",
-        )
-    if config.weights not in ("none", "timm"):
-        _load_start(student, Path(config.weights))
+        student = Student(config)
+    if config.weights in ("none", "timm"):
+        return student
+    file = Path(config.weights)
+    weights = read_weights(file)
+    if "projection.weight" in weights:  # a checkpoint of another run, say at a smaller size
+        rest = {k: v for k, v in weights.items() if not k.startswith(_BACKBONE)}
+        fitted = fit_backbone(_backbone_of(weights), student.backbone)
+        weights = rest | {_BACKBONE + k: v for k, v in fitted.items()}
+        fill(student, weights, file, name=config.backbone)
+    else:
+        fitted = fit_backbone(weights, student.backbone)
+        fill(student.backbone, fitted, file, name=config.backbone)
     return student
+
+
+def make_features(config: TrainConfig) -> nn.Module:
+    """Make a bare backbone with its pooling, in eval mode: a teacher that nobody trained further.
+
+    Returns:
+        ``(N, channels, size, size)`` -> ``(N, F)``, of any length.
+
+    Raises:
+        ConfigError: As `make_student`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = make_backbone(config)
+        width_of(backbone, config)  # it can take this size
+    if config.weights not in ("none", "timm"):
+        file = Path(config.weights)
+        weights = read_weights(file)
+        if "projection.weight" in weights:
+            weights = _backbone_of(weights)
+        fill(backbone, fit_backbone(weights, backbone), file, name=config.backbone)
+    return backbone.eval()
 
 
 def load_student(run: Path, *, checkpoint: str = "best") -> tuple[Student, TrainConfig]:
@@ -73,14 +101,26 @@ def load_student(run: Path, *, checkpoint: str = "best") -> tuple[Student, Train
         ConfigError: Not a run folder, no such checkpoint, or a damaged one.
     """
     config = TrainConfig.load(run / "config.toml")
-    student = Student(config.backbone, channels=config.channels, dim=config.dim)
-    _load(student, run / f"{checkpoint}.safetensors")
+    student = Student(replace(config, weights="none"))  # all of them are in the checkpoint
+    file = run / f"{checkpoint}.safetensors"
+    fill(student, read_weights(file), file, name=config.backbone)
     return student.eval(), config
 
 
 def preprocessing_of(config: TrainConfig) -> Preprocessing:
     """Return what a network trained so must be given."""
     return Preprocessing(size=config.size, channels=config.channels)
+
+
+_BACKBONE = "backbone."
+
+
+def _backbone_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(_BACKBONE): value
+        for key, value in weights.items()
+        if key.startswith(_BACKBONE)
+    }
 
 
 class TorchEncoder:
@@ -106,56 +146,14 @@ class TorchEncoder:
         """Turn ``(N, C, H, W)`` float32 into ``(N, D)`` rows of length 1; N may be 0."""
         rows = np.empty((len(images), self.dim), np.float32)
         training = self.student.training
+        device = next(self.student.parameters()).device
         self.student.eval()
         try:
             with torch.inference_mode():
                 for start in range(0, len(images), self.batch):
-                    part = torch.from_numpy(images[start : start + self.batch])
+                    part = torch.from_numpy(images[start : start + self.batch]).to(device)
                     part = part.contiguous(memory_format=torch.channels_last)
-                    rows[start : start + self.batch] = self.student(part).numpy()
+                    rows[start : start + self.batch] = self.student(part).cpu().numpy()
         finally:
             self.student.train(training)
         return rows
-
-
-def _backbone(name: str, channels: int, pretrained: bool) -> nn.Module:
-    if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('_')[0]}*")[:3] or ["mobilenetv3_small_100"]
-        raise ConfigError(f"no backbone {name!r} in timm", hint=f"for example {', '.join(near)}")
-    model: nn.Module = timm.create_model(
-        name, pretrained=pretrained, num_classes=0, in_chans=channels
-    )
-    return model
-
-
-def _load_start(student: Student, file: Path) -> None:
-    """Load a checkpoint of another run, say at a smaller size, or the weights of a backbone."""
-    weights = _read(file)
-    _fill(student if "projection.weight" in weights else student.backbone, weights, file)
-
-
-def _load(module: nn.Module, file: Path) -> None:
-    _fill(module, _read(file), file)
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        weights: dict[str, Tensor] = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise _cannot_load(file, error) from error
-    return weights
-
-
-def _fill(module: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        raise _cannot_load(file, error) from error
-
-
-def _cannot_load(file: Path, error: Exception) -> ConfigError:
-    reason = " ".join(str(error).split())[:200]
-    return ConfigError(
-        f"{file}: these weights cannot be loaded: {reason}",
-        hint="give a .safetensors file of the same network, or train anew",
-    )
