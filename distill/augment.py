@@ -59,7 +59,7 @@ def _augmented(master: Squares, config: TrainConfig, rng: Generator) -> Squares:
     if rng.random() < config.photo:
         return _photograph(figure, rng)
     if rng.random() < config.binarise:
-        figure = np.where(figure < rng.integers(100, 201), np.uint8(0), np.uint8(255))
+        return _black_and_white(figure, rng)
     return figure
 
 
@@ -93,11 +93,8 @@ def _warp(master: Squares, config: TrainConfig, rng: Generator) -> Squares:
 
 
 assert POWER == 3, "_reduced takes the mean of cubes"
-_STEPS = 255**3 >> 12  # 4048: a cube of ink in 12 bits
-_TO_GREY = np.rint(255 * (1 - (np.arange(4 * _STEPS + 1) / (4 * _STEPS)) ** (1 / POWER))).astype(
-    np.uint8
-)
-"""Sum of four such cubes -> grey value."""
+_FULL = 254 * 255  # a cube of ink as _reduced counts it
+_TO_GREY = np.rint(255 * (1 - (np.arange(_FULL + 1) / _FULL) ** (1 / POWER))).astype(np.uint8)
 
 
 def _reduced(samples: Squares) -> Squares:
@@ -107,7 +104,7 @@ def _reduced(samples: Squares) -> Squares:
     cube += 128  # sixteen bits hold it all, and vectorise well; ink below 12 of 255 is lost
     cube >>= 8
     cube *= ink
-    cube >>= 4  # 0 to 4048
+    cube >>= 2  # so that four together are at most _FULL
     rows = cube[::2] + cube[1::2]  # (S, 2S)
     return _TO_GREY.take(rows[:, ::2] + rows[:, 1::2])  # (S, S)
 
@@ -144,11 +141,14 @@ def _grey_values(figure: Squares, strength: float, rng: Generator) -> Squares:
 
 
 def _erase(figure: Squares, rng: Generator) -> None:
+    """Remove patches that have ink in their middle: on paper alone nothing would go missing."""
     size = len(figure)
-    for _ in range(rng.integers(1, 4)):
+    inked = np.flatnonzero(figure < 200)
+    for _ in range(rng.integers(1, 4) if len(inked) else 0):
         high, wide = rng.integers(max(1, size // 24), max(2, size // 5), 2)
-        y, x = rng.integers(0, size, 2)
-        figure[y : y + high, x : x + wide] = 255
+        y, x = divmod(int(inked[rng.integers(len(inked))]), size)
+        top, left = max(0, y - high // 2), max(0, x - wide // 2)
+        figure[top : top + high, left : left + wide] = 255
 
 
 def _break_lines(figure: Squares, rng: Generator) -> None:
@@ -159,9 +159,10 @@ def _break_lines(figure: Squares, rng: Generator) -> None:
     places = np.arange(size)
     gap_y, gap_x = ((places + start) % period < gap for start in phase)  # (S,) each
     padded = np.pad(figure, 2, mode="edge") >> 1
-    along_x = padded[2:-2, :-4] + padded[2:-2, 4:]  # (S, S): dark where a line runs along x
-    along_y = padded[:-4, 2:-2] + padded[4:, 2:-2]
-    gaps = np.where(along_x <= along_y, gap_x, gap_y[:, None])  # (S, S)
+    beside = padded[2:-2, :-4] + padded[2:-2, 4:]  # (S, S): dark where a line runs along x
+    above = padded[:-4, 2:-2] + padded[4:, 2:-2]
+    gaps = np.where(beside <= above, gap_x, gap_y[:, None])  # (S, S)
+    gaps &= np.maximum(beside, above) > 100  # a solid area has no lines to break
     high, wide = rng.integers(size // 3, size + 1, 2)
     top, left = rng.integers(0, size - high + 1), rng.integers(0, size - wide + 1)
     part = slice(top, top + high), slice(left, left + wide)
@@ -172,6 +173,19 @@ def _speckle(figure: Squares, rng: Generator) -> None:
     count = int(rng.integers(1, max(2, figure.size // 400)))
     y, x = rng.integers(0, len(figure), (2, count))
     figure[y, x] = np.minimum(figure[y, x], rng.integers(0, 200, count, dtype=np.uint8))
+
+
+def _black_and_white(figure: Squares, rng: Generator) -> Squares:
+    """Cut the grey values in two as an office's scanner does, set to how dark the lines are.
+
+    A threshold of its own for each figure, not one for all: where lines are thin they reach the
+    input size as light grey, and a middle threshold leaves nothing of the figure.
+    """
+    counts = np.bincount(figure.ravel(), minlength=256)  # (256,)
+    ink = counts * _INK  # (256,)
+    typical = float((ink * _INK).sum() / max(ink.sum(), 1e-9))  # of inked pixels, by their ink
+    threshold = 255 * (1 - typical * rng.uniform(0.35, 0.85))
+    return np.where(figure < threshold, np.uint8(0), np.uint8(255))
 
 
 def _photograph(figure: Squares, rng: Generator) -> Squares:
