@@ -10,9 +10,10 @@ Arguments that all losses over a tree share:
     schemes      ``(N,)`` int: rows of different schemes (label trees) have no known relation.
                  None: all rows are of one.
 
-Each returns a scalar: the mean over the rows that have a positive; zero, with a gradient, if none
-has. A row is neither positive nor rival of itself. A pair whose relation is unknown is neither
-pulled together nor pushed apart: it is no target, and it is not in the denominator.
+Each returns a scalar: the mean over the rows that have a positive (InfoNCE: over the positive
+pairs); zero, with a gradient, if none has. A row is neither positive nor rival of itself. A pair
+whose relation is unknown is neither pulled together nor pushed apart: it is no target, and it is
+not in the denominator.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, softplus
 
 UNKNOWN = -1
 """The code of a label that is not known."""
@@ -149,6 +150,35 @@ def supcon_loss(
     return _cross_entropy(embeddings, _to_shares(positive.float()), known, temperature)
 
 
+def infonce_loss(
+    embeddings: Tensor,
+    codes: Tensor,
+    *,
+    temperature: float = 0.1,
+    schemes: Tensor | None = None,
+) -> Tensor:
+    """InfoNCE, also NT-Xent: each pair of one design against its row's figures of other designs.
+
+    Other positives of the row are not in a pair's denominator. The mean is over the positive pairs.
+    The value is that of pytorch-metric-learning's NTXentLoss, whose memory and time grow with the
+    positive times the negative pairs of the batch; here they grow with all pairs.
+
+    Args:
+        embeddings: See the top of this module, as for `codes`, `temperature` and `schemes`.
+        codes: ``(N, L)``. Known codes of the finest level settle a pair.
+        temperature: Above 0.
+        schemes: ``(N,)`` or None.
+
+    Source:
+        van den Oord et al., arXiv:1807.03748; Chen et al., arXiv:2002.05709.
+    """
+    positive, known = _relation(codes, -1, schemes)  # (N, N) twice
+    similarity = _similarity(embeddings, temperature)  # (N, N)
+    rivals = _allow(similarity, known & ~positive).logsumexp(1, keepdim=True)  # (N, 1)
+    losses = softplus(rivals - similarity)  # (N, N)
+    return (losses * positive).sum() / positive.sum().clamp(min=1)
+
+
 def hmlc_loss(
     embeddings: Tensor,
     codes: Tensor,
@@ -178,14 +208,14 @@ def hmlc_loss(
         Zhang et al., CVPR 2022, arXiv:2204.13207; salesforce/hierarchicalContrastiveLearning,
         losses/losses.py, loss_type "hmce".
     """
-    levels = codes.shape[1]
+    rows, levels = _float32_or_better(embeddings), codes.shape[1]
     kept = torch.ones(len(codes), dtype=torch.bool, device=codes.device)  # (N,)
-    total = worst = _float32_or_better(embeddings).sum() * 0
+    total = worst = (rows * 0).sum()
     for number, level in enumerate(reversed(range(levels)), start=1):
         positive, known = _relation(codes, level, schemes)  # (N, N) twice
         both = kept[:, None] & kept[None, :]  # (N, N)
         positive, known = positive & both, known & both
-        loss = _cross_entropy(embeddings, _to_shares(positive.float()), known, temperature)
+        loss = _cross_entropy(rows, _to_shares(positive.float()), known, temperature)
         worst = torch.maximum(worst, loss)
         total = total + 2 ** (1 / number) * worst * positive.any()
         kept = kept & ~positive.tril(-1).any(1)  # all but the first of each group
@@ -284,15 +314,23 @@ def _cross_entropy(embeddings: Tensor, target: Tensor, known: Tensor, temperatur
 
 
 def _log_shares(embeddings: Tensor, allowed: Tensor, temperature: float) -> Tensor:
-    """Return each row's log-softmax over the allowed pairs: (N, N).
+    """Return each row's log-softmax over the allowed pairs: (N, N)."""
+    return _allow(_similarity(embeddings, temperature), allowed).log_softmax(1)
 
-    What is not allowed gets the lowest finite number, not minus infinity: its share is exactly 0 as
-    well, but 0 times it is 0, and a row that allows nothing stays a number.
-    """
+
+def _similarity(embeddings: Tensor, temperature: float) -> Tensor:
     rows = _float32_or_better(embeddings)
     with torch.autocast(rows.device.type, enabled=False):
-        similarity = rows @ rows.T / temperature  # (N, N)
-        return similarity.masked_fill(~allowed, torch.finfo(rows.dtype).min).log_softmax(1)
+        return rows @ rows.T / temperature  # (N, N)
+
+
+def _allow(similarity: Tensor, allowed: Tensor) -> Tensor:
+    """Leave only the allowed pairs in a softmax over each row: (N, N).
+
+    The others get the lowest finite number, not minus infinity: their share is exactly 0 as well,
+    but a target of 0 times its logarithm is 0, and a row that allows nothing stays a number.
+    """
+    return similarity.masked_fill(~allowed, torch.finfo(similarity.dtype).min)
 
 
 def _float32_or_better(embeddings: Tensor) -> Tensor:

@@ -17,11 +17,12 @@ from distill.losses import (
     hierarchical_loss,
     hierarchical_scores_loss,
     hmlc_loss,
+    infonce_loss,
     regression_loss,
     similarity_loss,
     supcon_loss,
 )
-from distill.rivals import MultiSimilarity, arc_face, info_nce
+from distill.rivals import MultiSimilarity, arc_face
 from edge_retrieval.errors import ConfigError
 
 __all__ = ["LOSSES", "Labels", "Objective"]
@@ -56,7 +57,8 @@ class Objective(nn.Module):
 
     - ``hierarchical``: `hierarchical_loss`, mass fixed per level.
     - ``hierarchical-scores``: `hierarchical_scores_loss`, a score for each pair.
-    - ``infonce``, ``multi-similarity``, ``arcface``: pytorch-metric-learning's, on designs.
+    - ``infonce``: `infonce_loss`, on designs.
+    - ``multi-similarity``, ``arcface``: pytorch-metric-learning's, on designs.
     - ``supcon``, ``supcon-class``: `supcon_loss`, positives of one design or of one class (the
       coarsest level of the scheme).
     - ``hmlc``: `hmlc_loss`.
@@ -176,8 +178,8 @@ def _tree_loss(config: TrainConfig, depth: int) -> TreeLoss:
     if config.loss == "hierarchical-scores":
         scores = _finest(config.scores, depth, "scores") if config.label_weight else ()
         return partial(hierarchical_scores_loss, scores=scores, temperature=heat)
-    if config.loss == "hmlc":
-        return partial(hmlc_loss, temperature=heat)
+    if config.loss in ("hmlc", "infonce"):
+        return partial(hmlc_loss if config.loss == "hmlc" else infonce_loss, temperature=heat)
     return partial(supcon_loss, level=0 if config.loss == "supcon-class" else -1, temperature=heat)
 
 
@@ -191,8 +193,6 @@ def _finest(numbers: tuple[float, ...], depth: int, name: str) -> tuple[float, .
 
 
 def _design_loss(config: TrainConfig) -> nn.Module | None:
-    if config.label_weight and config.loss == "infonce":
-        return info_nce(config.temperature)
     if config.label_weight and config.loss == "multi-similarity":
         return MultiSimilarity()
     return None

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from edge_retrieval.errors import MissingExtraError
 
+_LARGEST_COSINE = 1 - 1e-6
+
 
 class MultiSimilarity(nn.Module):
     """Multi-Similarity loss on the pairs that its miner keeps, as Wang et al., CVPR 2019, use it.
@@ -31,16 +33,6 @@ class MultiSimilarity(nn.Module):
         pairs = self.miner(embeddings.detach(), designs)
         loss: Tensor = self.loss(embeddings, designs, pairs)
         return loss
-
-
-def info_nce(temperature: float) -> nn.Module:
-    """InfoNCE, also NT-Xent: each positive pair against the pairs of its row that are none.
-
-    With more than two figures of a design, other positives are in no denominator.
-    """
-    losses, _ = _package()
-    module: nn.Module = losses.NTXentLoss(temperature=temperature)
-    return module
 
 
 def arc_face(
@@ -64,7 +56,15 @@ def arc_face(
         return nn.init.normal_(weights, std=1 / math.sqrt(dim), generator=generator)
 
     losses, _ = _package()
-    module: nn.Module = losses.ArcFaceLoss(
+
+    base: Any = losses.ArcFaceLoss
+
+    class ArcFace(base):  # type: ignore[misc]
+        def get_angles(self, cosines: Tensor) -> Tensor:
+            # The slope of acos has no end at 1, where a figure lies on its design's vector.
+            return cosines.clamp(-_LARGEST_COSINE, _LARGEST_COSINE).acos()
+
+    module: nn.Module = ArcFace(
         num_classes=designs,
         embedding_size=dim,
         margin=math.degrees(margin),  # the package counts in degrees
