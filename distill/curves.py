@@ -21,8 +21,10 @@ Columns = dict[str, list[float]]
 
 # Okabe and Ito's colours, told apart by the colour-blind; marks tell them apart in grey.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-LOOKS = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", ":"), (PURPLE, "D", "-."))
 INK, SOFT, LINE = "#1c1b19", "#6d6a64", "#dedbd4"
+MAIN = (INK, "o", "-")
+LEVELS = ((BLUE, "s", "-"), (ORANGE, "v", "--"), (GREEN, "^", ":"), (PURPLE, "D", "-."))
+"""Of mAP, from the design up, in every panel."""
 DOTS = 60
 """Lines of more points are drawn without marks."""
 ACROSS = 3
@@ -46,32 +48,40 @@ def draw_curves(metrics_csv: Path, out: Path) -> None:
     columns = read_metrics(metrics_csv)
     try:
         from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
+        if error.name != "matplotlib":
             raise
         raise MissingExtraError.of("drawing curves", "train") from error
 
-    settings = {"text.usetex": False, "text.parse_math": False, "font.family": ["DejaVu Sans"]}
-    schemes = _schemes(columns)
-    below = math.ceil(len(schemes) / ACROSS)
+    # Whatever the user's matplotlibrc says: no LaTeX, and "$" in a name is a letter.
+    settings: Any = {"text.usetex": False, "text.parse_math": False, "font.family": "DejaVu Sans"}
     picture = io.BytesIO()
     with rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters the font lacks
-        figure = Figure(figsize=(12, 4.6 + 3.2 * below), dpi=120, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        figure.suptitle(
-            metrics_csv.absolute().parent.name, x=0.012, ha="left", weight="bold", size=14
-        )
-        parts = figure.subfigures(2, 1, height_ratios=[4.2, 3.4 * below]) if below else [figure]
-        left, right = parts[0].subplots(1, 2)
-        _draw_loss(left, columns)
-        _draw_quality(right, columns)
-        if below:
-            _draw_schemes(parts[1], schemes, columns["step"])
-        canvas.print_png(picture)
+        figure = figure_of(columns, metrics_csv.absolute().parent.name)
+        figure.savefig(picture, format="png")
     write_whole(out, picture.getvalue())
+
+
+def figure_of(columns: Columns, title: str) -> Figure:
+    """Return the picture, without pyplot: it belongs to nobody else and opens no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as NewFigure
+
+    schemes = _schemes(columns)
+    below = math.ceil(len(schemes) / ACROSS)
+    figure = NewFigure(figsize=(12, 4.6 + 3.3 * below), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(_shortened(title, 80), x=0.012, ha="left", weight="bold", size=14, color=INK)
+    above: Any = figure
+    if below:
+        parts: Any = figure.subfigures(2, 1, height_ratios=[4.2, 3.4 * below])
+        above = parts[0]
+        _draw_schemes(parts[1], schemes, columns["step"])
+    left, right = above.subplots(1, 2)
+    _draw_loss(left, columns)
+    _draw_quality(right, columns)
+    return figure
 
 
 def read_metrics(path: Path) -> Columns:
@@ -93,6 +103,8 @@ def read_metrics(path: Path) -> Columns:
         raise ConfigError(f"{path}: no columns step and loss", hint=hint)
     if not rows:
         raise ConfigError(f"{path}: no epoch is in it yet", hint="train an epoch first")
+    if any(None in row for row in rows):
+        raise ConfigError(f"{path}: a row has more cells than columns", hint=hint)
     try:
         return {name: [float(row[name] or "nan") for row in rows] for name in names}
     except ValueError as error:
@@ -133,14 +145,14 @@ def _schemes(columns: Columns) -> dict[str, dict[str, list[float]]]:
 
 def _draw_loss(axes: Axes, columns: Columns) -> None:
     steps = columns["step"]
-    lines = _line(axes, steps, columns["loss"], "loss", LOOKS[0], width=2.0)
-    _dress(axes, "Loss", "loss")
+    lines = _line(axes, steps, columns["loss"], "loss", MAIN, width=2.0)
+    _dress(axes, steps, "Loss", "loss")
     if "lr" in columns:
         rate = axes.twinx()
         lines += _line(rate, steps, columns["lr"], "learning rate", (SOFT, "", "-"), width=0.9)
         rate.set_ylabel("learning rate", color=SOFT)
         rate.tick_params(colors=SOFT, length=0)
-        rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+        rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         rate.set_ylim(bottom=0)
         for spine in rate.spines.values():
             spine.set_visible(False)
@@ -148,26 +160,28 @@ def _draw_loss(axes: Axes, columns: Columns) -> None:
 
 
 def _draw_quality(axes: Axes, columns: Columns) -> None:
-    named = {"H-AP": columns.get("H-AP"), "mAP, design": columns.get("mAP")}
-    curves = {name: values for name, values in named.items() if values and _best(values) >= 0}
+    named = (("H-AP", "H-AP", MAIN), ("mAP", "mAP, design", LEVELS[0]))
+    curves = [(columns[column], name, look) for column, name, look in named if column in columns]
+    curves = [curve for curve in curves if _best(curve[0]) >= 0]
+    top = max((values[_best(values)] for values, _, _ in curves), default=0.0)
     lines = []
-    tops = sorted((values[_best(values)] for values in curves.values()), reverse=True)
-    for (name, values), look in zip(curves.items(), LOOKS[:2], strict=False):
+    for values, name, look in curves:
         lines += _line(axes, columns["step"], values, name, look, width=2.0)
-        above = values[_best(values)] == tops[0]
+        above = values[_best(values)] == top
         _mark_best(axes, columns["step"], values, look[0], above=above)
-    _dress(axes, "Validation, mean over the schemes", "H-AP, mAP")
+    _dress(axes, columns["step"], "Validation", "H-AP, mAP: mean over the schemes")
     if lines:
         _legend(axes, lines)
     else:
         axes.text(0.5, 0.5, "not validated yet", transform=axes.transAxes, ha="center", color=SOFT)
+        axes.set_yticks([])
 
 
 def _draw_schemes(
     figure: Any, schemes: Mapping[str, Mapping[str, list[float]]], steps: Sequence[float]
 ) -> None:
     levels = list(dict.fromkeys(level for found in schemes.values() for level in found))
-    looks = {level: LOOKS[number % len(LOOKS)] for number, level in enumerate(levels)}
+    looks = {level: LEVELS[number % len(LEVELS)] for number, level in enumerate(levels)}
     across = min(ACROSS, len(schemes))
     panels = figure.subplots(
         math.ceil(len(schemes) / across), across, sharey=True, squeeze=False
@@ -178,7 +192,7 @@ def _draw_schemes(
             [lines[level]] = _line(axes, steps, values, level, looks[level], width=1.6)
         finest = next(iter(found))
         _mark_best(axes, steps, found[finest], looks[finest][0], above=True)
-        _dress(axes, scheme, "mAP")
+        _dress(axes, steps, _shortened(scheme, 30), "mAP")
     for axes in panels[len(schemes) :]:
         axes.set_visible(False)
     handles, names = list(lines.values()), [f"mAP, {level}" for level in lines]
@@ -196,14 +210,17 @@ def _line(
 ) -> list[Any]:
     """Draw the points there are; epochs without validation leave no hole."""
     points = [(step, value) for step, value in zip(steps, values, strict=True) if value == value]
-    few = len(points) <= DOTS
     color, mark, style = look
+    if len(points) == 1:
+        mark = mark or "o"
+    elif len(points) > DOTS:
+        mark = ""
     return axes.plot(
         [step for step, _ in points],
         [value for _, value in points],
         color=color,
-        marker=mark if few else "",
-        markersize=2 + 1.5 * width if len(points) > 1 else 8,
+        marker=mark,
+        markersize=2 + 1.5 * width,
         linestyle=style,
         linewidth=width,
         label=name,
@@ -224,7 +241,7 @@ def _mark_best(
         return
     point = (steps[place], values[place])
     axes.plot(*point, marker="o", markersize=11, markerfacecolor="none", color=color, mew=1.8)
-    late = steps[place] > (min(steps) + max(steps)) / 2
+    late = steps[place] > max(steps) / 2
     axes.annotate(
         f"best {values[place]:.3f}",
         point,
@@ -238,17 +255,26 @@ def _mark_best(
     )
 
 
-def _dress(axes: Axes, title: str, unit: str) -> None:
+def _dress(axes: Axes, steps: Sequence[float], title: str, unit: str) -> None:
     axes.set_title(title, loc="left", weight="bold", size=11, color=INK)
     axes.set_xlabel("optimizer step", color=SOFT)
     axes.set_ylabel(unit, color=SOFT)
-    axes.margins(x=0.04, y=0.16)
+    axes.margins(y=0.16)
+    axes.set_xlim(0, max([1.0, *steps]) * 1.04)  # the same in every panel
+    axes.locator_params(axis="x", nbins=6)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=SOFT, length=0, labelleft=True)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(SOFT)
+
+
+def _shortened(text: str, length: int) -> str:
+    """Cut a long name in the middle: long names differ at their ends."""
+    half = length // 2
+    return text if len(text) <= length else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def _legend(axes: Axes, lines: Sequence[Any]) -> None:

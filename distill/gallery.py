@@ -271,8 +271,8 @@ def _figure(figure: Pixels, alt: str) -> str:
 _FULL = ' class="full"'
 _TOLD = (
     "The figures that found their own design worst, one of each design, the worst first. Each"
-    " searched all the other figures; beside it stand the first that it found, and then, after a"
-    " gap, the first of its own design. The number under a figure is its rank, then the cosine"
+    " searched all the other figures; beside it stand the first that it found and, behind a dotted"
+    " line, the first of its own design. The number under a figure is its rank, then the cosine"
     " with the query."
 )
 _PAGE = """<!doctype html>
@@ -328,7 +328,9 @@ ol { list-style: none; display: grid; gap: 1.2rem .8rem; align-content: start;
 .query .paper { border: 2px solid var(--ink); }
 .same .paper { border: 2px solid var(--accent); }
 .paper img { display: block; width: 100%; height: 100%; object-fit: contain; }
-.beyond { border-left: 2px dotted var(--soft); padding-left: .8rem; }
+.beyond { position: relative; }
+.beyond::before { content: ""; position: absolute; inset: 0 auto 0 -.45rem;
+ border-left: 2px dotted var(--soft); }
 .what { display: flex; margin-top: .3rem; font-weight: 600; }
 .rank { color: var(--accent); }
 .score { margin-left: auto; font-weight: 400; }
@@ -346,6 +348,5 @@ rect { fill: none; stroke: var(--soft); }
  body { padding: 0; font-size: 8pt; } h1 { font-size: 14pt; } h2 { font-size: 9.5pt; }
  header { margin-bottom: 1rem; } section { break-inside: avoid; margin-bottom: 1rem; }
  .row { grid-template-columns: 13% 1fr; gap: 0 .8rem; } .query { width: auto; }
- ol { grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); gap: .5rem; }
- .beyond { padding-left: .5rem; } }
+ ol { grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); gap: .8rem; } }
 """
