@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distill.augment import Squares
 from distill.curves import write_whole
+from distill.drawing_cache import Stack
 from edge_retrieval.arrays import Codes, Embeddings, Pixels
 from edge_retrieval.drawing import to_png
 
@@ -71,7 +72,7 @@ class WorstQuery:
 def worst_queries(
     embeddings: Embeddings,
     codes: Codes,
-    squares: Squares,
+    squares: Squares | Stack,
     designs: Sequence[str],
     levels: Sequence[str],
     *,
@@ -109,13 +110,15 @@ def worst_queries(
         ranking = np.argsort(-scores, kind="stable")[:-1]  # (N-1,) the query itself is last
         depth = shared_depth(codes[row], codes)  # (N,)
         right = np.flatnonzero(depth[ranking] == len(levels))  # (R,) places
+        places = [*range(min(shown, len(ranking))), int(right[0])]
+        rows = ranking[places]  # (K,)
+        pictures = squares[np.concatenate([[row], rows])]  # (1 + K, S, S)
         found = [
-            Found(np.asarray(squares[i]), designs[i], float(scores[i]), int(depth[i]), place + 1)
-            for place in (*range(min(shown, len(ranking))), int(right[0]))
-            for i in [int(ranking[place])]
+            Found(picture, designs[i], float(scores[i]), int(depth[i]), place + 1)
+            for i, place, picture in zip(rows.tolist(), places, pictures[1:], strict=True)
         ]
         ap = float(np.mean(np.arange(1, len(right) + 1) / (right + 1)))
-        query = np.asarray(squares[row]), designs[row], ap
+        query = pictures[0], designs[row], ap
         worst.append(WorstQuery(*query, tuple(found[:-1]), found[-1], len(right), tuple(levels)))
     return sorted(worst, key=lambda query: query.ap)
 
@@ -189,6 +192,7 @@ def write_gallery(
     known = "\n".join(
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()
     )
+    queries = sorted(queries, key=lambda query: query.ap)  # they may be of several schemes
     rows = "\n".join(_row(number, query) for number, query in enumerate(queries, start=1))
     page = _PAGE.format(
         title=escape(title),
@@ -253,13 +257,16 @@ def _mark(depth: int, of: int) -> str:
 
 def _key(queries: Sequence[WorstQuery]) -> str:
     """Return what the marks mean, of those on the page."""
-    levels = max((query.levels for query in queries), key=len, default=())
-    depths = {found.depth for query in queries for found in (*query.found, query.right)}
-    told = "".join(
-        f"<li>{_mark(depth, len(levels))} {escape(_agreement(depth, levels))}</li>\n"
-        for depth in sorted(depths, reverse=True)
-    )
-    return f'<ul class="key" aria-label="Marks">\n{told}</ul>' if told else ""
+    kinds = {
+        (found.depth - len(query.levels), query.levels)
+        for query in queries
+        for found in (*query.found, query.right)
+    }
+    told: dict[str, None] = {}  # in order, each once; trees of several depths may be mixed
+    for above, levels in sorted(kinds, reverse=True):
+        depth = above + len(levels)
+        told[f"<li>{_mark(depth, len(levels))} {escape(_agreement(depth, levels))}</li>\n"] = None
+    return f'<ul class="key" aria-label="Marks">\n{"".join(told)}</ul>' if told else ""
 
 
 def _figure(figure: Pixels, alt: str) -> str:
