@@ -5,9 +5,11 @@ Random batches hold few pairs of one subclass, so the coarse levels of the loss 
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Codes
@@ -27,73 +29,143 @@ class BatchShape(NamedTuple):
 def epoch_batches(codes: Codes, shape: BatchShape, *, seed: int, epoch: int) -> list[RowNumbers]:
     """Return the batches of one epoch: row numbers, the figures of a design beside one another.
 
-    Every design is in at least one batch of the epoch, and at most once in a batch. Classes and
-    subclasses are drawn in proportion to the designs that the epoch has not seen yet. Where a class
-    has fewer subclasses, or a subclass fewer designs, than asked, the free places go to unseen
-    designs of any class, then to seen ones, so that all batches are of one size (smaller only if
-    there are fewer designs than places). A design with fewer figures than asked gives all of them
-    and then repeats: augmentation makes two copies of a figure differ.
+    Of D designs, with P = classes * subclasses * designs places in a batch, an epoch has
+    ceil(D / P) batches of P designs each. Every design is in exactly one of them, but for the first
+    designs of the first batch: they fill the last batch, so those few are seen twice. With fewer
+    designs than places there is one batch, of all designs once. No batch has a design twice.
+
+    Each subclass is dealt out in groups of up to `designs` designs (of even sizes, so that none is
+    alone that need not be); each class in blocks of groups of different subclasses; the blocks of a
+    class are spread evenly over the epoch, in its proportion. So, exactly:
+
+    - A class has one block in a batch; ceil(blocks / batches) if it has more blocks than there are
+      batches (few classes, or a large one). The last batches may have more: what is left.
+    - A block holds at most one group of a subclass, and at most subclasses * designs designs. Where
+      subclasses are small it holds more of them than `subclasses`; where a class has one subclass
+      only, a block is one group. Places that remain free go to blocks of further classes.
+    - The block that meets the end of a batch is cut; its rest begins the next batch.
+    - A class or subclass of one design is seen once an epoch, as any design is.
+    - A code of -1 (unknown) is a group like any other: the designs of a class whose subclass is
+      unknown are one subclass of it, all designs of unknown class are one class.
+
+    A design with fewer figures than asked gives all of them and then repeats: augmentation makes
+    two copies of a figure differ.
 
     Args:
-        codes: ``(N, L)``, coarse to fine, the last level being the design. The last three levels
-            are used; with fewer, all belong to one class.
+        codes: ``(N, L)``, coarse to fine, the last level being the design, which is known. The last
+            three levels are used; with fewer, all belong to one class.
         shape: Of a batch.
         seed: Of the run.
         epoch: From 0. Equal (seed, epoch) give equal batches.
     """
+    if not len(codes):
+        return []
     rng = np.random.default_rng([seed, epoch, 1])
-    tree = _Tree(codes, rng)
+    _, first, design_of = np.unique(codes[:, -1], return_index=True, return_inverse=True)
+    padded = np.hstack([np.zeros((len(codes), 2), codes.dtype), codes])[first]  # (D, L + 2)
+    class_of, subclass_of = _numbered(padded[:, -3:-2]), _numbered(padded[:, -3:-1])  # (D,) each
+    blocks = _blocks(class_of, subclass_of, shape, rng)
+    batches = _pack(blocks, class_of, shape.classes * shape.subclasses * shape.designs, rng)
+    figures = _Figures(design_of, rng)
+    return [figures.of(designs, shape.figures) for designs in batches]
+
+
+def _numbered(labels: Codes) -> RowNumbers:
+    """Return ``(D,)`` numbers from 0 of equal rows of labels."""
+    numbers: RowNumbers = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+    return numbers
+
+
+def _blocks(
+    class_of: RowNumbers, subclass_of: RowNumbers, shape: BatchShape, rng: Generator
+) -> list[RowNumbers]:
+    """Return every design once, in blocks of one class, as `epoch_batches` describes them."""
+    shuffled = rng.permutation(len(subclass_of))
+    order = shuffled[np.argsort(subclass_of[shuffled], kind="stable")]  # (D,) by subclass
+    counts = np.bincount(subclass_of)  # (subclasses,)
+    parts = -(-counts // shape.designs)  # groups of each
+    starts = np.cumsum(counts) - counts
+    place = np.arange(len(order)) - np.repeat(starts, counts)  # (D,) within its subclass
+    part = place * np.repeat(parts, counts) // np.repeat(counts, counts)  # (D,) even sizes
+    groups = np.split(order, np.flatnonzero(np.diff(part) | np.diff(subclass_of[order])) + 1)
+    heads = np.array([group[0] for group in groups])
+    when = _spread(subclass_of[heads], rng.random(len(counts))[subclass_of[heads]])
+    blocks: list[list[RowNumbers]] = []
+    inside: set[int] = set()  # the subclasses of the last block
+    size, last = 0, -1
+    for number in np.lexsort([when, class_of[heads]]).tolist():
+        group, subclass = groups[number], int(subclass_of[heads[number]])
+        fits = size + len(group) <= shape.subclasses * shape.designs and subclass not in inside
+        if not (fits and class_of[heads[number]] == last):
+            blocks.append([])
+            size, inside, last = 0, set(), class_of[heads[number]]
+        blocks[-1].append(group)
+        size += len(group)
+        inside.add(subclass)
+    return [np.concatenate(block) for block in blocks]
+
+
+def _spread(label_of: RowNumbers, moment: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return when each item is due, 0 to 1: the n items of a label one in each nth of the time.
+
+    Args:
+        label_of: ``(N,)``, from 0.
+        moment: ``(N,)``, 0 to 1: where in its nth each is due.
+    """
+    order = np.argsort(label_of, kind="stable")
+    counts = np.bincount(label_of)
+    place = np.empty(len(order))
+    place[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    due: NDArray[np.float64] = (place + moment) / counts[label_of]
+    return due
+
+
+def _pack(
+    blocks: list[RowNumbers], class_of: RowNumbers, places: int, rng: Generator
+) -> list[RowNumbers]:
+    """Return the designs of each batch: blocks in the order in which they are due."""
+    labels = np.array([class_of[block[0]] for block in blocks])
+    count = -(-len(class_of) // places)
+    limit = -(-np.bincount(labels) // count)  # blocks of a class in a batch
+    order = np.argsort(_spread(labels, rng.random(len(labels))), kind="stable")
+    queue = deque(blocks[number] for number in order)
     batches = []
-    while tree.unseen.any():
-        picked = tree.pick(shape)
-        batches.append(np.concatenate([tree.figures(design, shape.figures) for design in picked]))
+    while queue:
+        batch: list[RowNumbers] = []
+        passed: deque[RowNumbers] = deque()
+        used: Counter[int] = Counter()
+        free, strict = places, True
+        while free and (queue or passed):
+            if not queue:  # only classes that have had their share are left
+                queue, passed, strict = passed, deque(), False
+            block = queue.popleft()
+            label = int(class_of[block[0]])
+            if strict and used[label] >= limit[label]:
+                passed.append(block)
+                continue
+            used[label] += 1
+            batch.append(block[:free])
+            if len(block) > free:
+                passed.appendleft(block[free:])
+            free -= len(batch[-1])
+        queue.extendleft(reversed(passed))
+        batches.append(np.concatenate(batch))
+    if len(batches) > 1:  # batches share no design, so these are new to the last one
+        batches[-1] = np.concatenate([batches[-1], batches[0][: places - len(batches[-1])]])
     return batches
 
 
-class _Tree:
-    """The designs of one scheme, and which of them this epoch has not seen yet."""
+class _Figures:
+    """The figures of each design, in an order drawn for the epoch."""
 
-    def __init__(self, codes: Codes, rng: np.random.Generator) -> None:
-        self.rng = rng
-        _, first, design_of = np.unique(codes[:, -1], return_index=True, return_inverse=True)
-        order = np.argsort(design_of, kind="stable")
-        counts = np.bincount(design_of)
-        self.rows = np.split(order, np.cumsum(counts)[:-1])  # design -> its row numbers
-        padded = np.hstack([np.zeros((len(codes), 2), codes.dtype), codes])[first]
-        self.class_of = padded[:, -3]  # (designs,)
-        self.subclass_of = padded[:, -2]  # (designs,)
-        self.unseen = np.ones(len(first), dtype=bool)  # (designs,)
+    def __init__(self, design_of: RowNumbers, rng: Generator) -> None:
+        shuffled = rng.permutation(len(design_of))
+        self.rows = shuffled[np.argsort(design_of[shuffled], kind="stable")]  # (N,) by design
+        self.counts = np.bincount(design_of)  # (D,)
+        self.starts = np.cumsum(self.counts) - self.counts  # (D,)
 
-    def pick(self, shape: BatchShape) -> RowNumbers:
-        """Return the designs of one batch and mark them as seen."""
-        everything = np.arange(len(self.unseen))
-        picked: list[RowNumbers] = []
-        for in_class in self._groups(everything, self.class_of, shape.classes):
-            for in_subclass in self._groups(in_class, self.subclass_of, shape.subclasses):
-                picked.append(self._designs(in_subclass, shape.designs))
-        chosen = np.concatenate(picked)
-        places = shape.classes * shape.subclasses * shape.designs
-        left = np.setdiff1d(everything, chosen)
-        chosen = np.concatenate([chosen, self._designs(left, places - len(chosen))])
-        self.unseen[chosen] = False
-        return chosen
-
-    def figures(self, design: int, count: int) -> RowNumbers:
-        """Return `count` figures of a design: all different if it has as many."""
-        rows = self.rng.permutation(self.rows[design])
-        return np.resize(rows, count)
-
-    def _groups(
-        self, designs: RowNumbers, label_of: NDArray[np.int32], count: int
-    ) -> list[RowNumbers]:
-        """Return up to `count` groups of `designs` by label: those with unseen designs first."""
-        labels, group_of = np.unique(label_of[designs], return_inverse=True)
-        unseen = np.bincount(group_of, weights=self.unseen[designs])  # (labels,)
-        # The least of exponential times of these rates is a draw in proportion to the rates.
-        times = self.rng.exponential(size=len(labels)) / np.maximum(unseen, 1e-9)
-        return [designs[group_of == group] for group in np.argsort(times)[:count]]
-
-    def _designs(self, designs: RowNumbers, count: int) -> RowNumbers:
-        """Return up to `count` of `designs`: unseen ones first."""
-        shuffled = self.rng.permutation(designs)
-        return shuffled[np.argsort(~self.unseen[shuffled], kind="stable")][:count]
+    def of(self, designs: RowNumbers, count: int) -> RowNumbers:
+        """Return `count` figures of each design: all different if it has as many."""
+        place = np.arange(count) % self.counts[designs][:, None]  # (designs, count)
+        rows: RowNumbers = self.rows[self.starts[designs][:, None] + place].reshape(-1)
+        return rows
