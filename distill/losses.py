@@ -67,11 +67,8 @@ def hierarchical_loss(
     InfoNCE.
 
     Args:
-        embeddings: See the top of this module, as for `codes`, `temperature` and `schemes`.
-        codes: ``(N, L)``.
+        embeddings, codes, temperature, schemes: See the top of this module.
         mass: ``L`` non-negative numbers, coarse to fine: the share of the target at each level.
-        temperature: Above 0.
-        schemes: ``(N,)`` or None.
 
     Returns:
         A scalar; zero, with a gradient, if no two rows share a code.
@@ -109,11 +106,8 @@ def hierarchical_scores_loss(
     scores on the finest level alone this is SupCon (out) on designs; with equal scores, on classes.
 
     Args:
-        embeddings: See the top of this module, as for `codes`, `temperature` and `schemes`.
-        codes: ``(N, L)``.
+        embeddings, codes, temperature, schemes: See the top of this module.
         scores: ``L`` non-negative numbers, coarse to fine.
-        temperature: Above 0.
-        schemes: ``(N,)`` or None.
 
     Source:
         Kavimandan et al., arXiv:2506.13496: scores by the deepest shared level. That they are
@@ -136,12 +130,9 @@ def supcon_loss(
     """SupCon, its "out" form, whose positives share one level of the tree.
 
     Args:
-        embeddings: See the top of this module, as for `codes`, `temperature` and `schemes`.
-        codes: ``(N, L)``.
+        embeddings, codes, temperature, schemes: See the top of this module.
         level: Column of `codes`: 0 the coarsest, -1 the finest. Known codes of this level settle
             a pair, whatever is unknown above them.
-        temperature: Above 0.
-        schemes: ``(N,)`` or None.
 
     Source:
         Khosla et al., arXiv:2004.11362, eq. 2.
@@ -151,11 +142,7 @@ def supcon_loss(
 
 
 def infonce_loss(
-    embeddings: Tensor,
-    codes: Tensor,
-    *,
-    temperature: float = 0.1,
-    schemes: Tensor | None = None,
+    embeddings: Tensor, codes: Tensor, *, temperature: float = 0.1, schemes: Tensor | None = None
 ) -> Tensor:
     """InfoNCE, also NT-Xent: each pair of one design against its row's figures of other designs.
 
@@ -164,10 +151,8 @@ def infonce_loss(
     positive times the negative pairs of the batch; here they grow with all pairs.
 
     Args:
-        embeddings: See the top of this module, as for `codes`, `temperature` and `schemes`.
-        codes: ``(N, L)``. Known codes of the finest level settle a pair.
-        temperature: Above 0.
-        schemes: ``(N,)`` or None.
+        embeddings, codes, temperature, schemes: See the top of this module.
+            Known codes of the finest level settle a pair.
 
     Source:
         van den Oord et al., arXiv:1807.03748; Chen et al., arXiv:2002.05709.
@@ -180,11 +165,7 @@ def infonce_loss(
 
 
 def hmlc_loss(
-    embeddings: Tensor,
-    codes: Tensor,
-    *,
-    temperature: float = 0.1,
-    schemes: Tensor | None = None,
+    embeddings: Tensor, codes: Tensor, *, temperature: float = 0.1, schemes: Tensor | None = None
 ) -> Tensor:
     """HiMulConE ("hmce"): SupCon at every level, finest first, over ever fewer representatives.
 
@@ -199,10 +180,8 @@ def hmlc_loss(
     matters. The code's labels have a further column, of the image, and it divides by that too.
 
     Args:
-        embeddings: See the top of this module, as for `codes`, `temperature` and `schemes`.
-        codes: ``(N, L)``. A row whose code is unknown at a level stands for itself there.
-        temperature: Above 0.
-        schemes: ``(N,)`` or None.
+        embeddings, codes, temperature, schemes: See the top of this module.
+            A row whose code is unknown at a level stands for itself there.
 
     Source:
         Zhang et al., CVPR 2022, arXiv:2204.13207; salesforce/hierarchicalContrastiveLearning,

@@ -88,17 +88,20 @@ class Objective(nn.Module):
         self.config = config
         self.depths = tuple(depths)
         self.prefixes = config.prefixes or (config.dim,)
-        self.tree_losses = tuple(_tree_loss(config, depth) for depth in self.depths)
-        self.design_loss = _design_loss(config)
+        labelled = config.label_weight > 0
+        self.tree_losses = tuple(_tree_loss(config, depth) for depth in depths if labelled)
+        mined = labelled and config.loss == "multi-similarity"
+        self.design_loss = MultiSimilarity() if mined else None
         generator = torch.Generator().manual_seed(config.seed)
         self.arcface = nn.ModuleList()  # prefix by prefix, the schemes of each
         self.maps = nn.ModuleList()  # one a prefix
+        self.taught = teacher_dim is not None
         for prefix in self.prefixes:
-            if config.label_weight and "arcface" in config.loss:
+            if labelled and "arcface" in config.loss:
                 self.arcface.extend(
                     _arc_face(config, prefix, count, generator) for count in designs
                 )
-            if teacher_dim is not None:
+            if teacher_dim is not None and config.regression_weight > 0:
                 self.maps.append(_linear(prefix, teacher_dim, generator))
 
     def forward(self, embeddings: Tensor, labels: Labels, teacher: Tensor | None = None) -> Tensor:
@@ -109,7 +112,7 @@ class Objective(nn.Module):
             labels: Of the same figures.
             teacher: ``(N, teacher_dim)`` float, rows of length 1.
         """
-        assert (teacher is not None) == bool(self.maps), "a teacher, and the map to it"
+        assert (teacher is not None) == self.taught, "teacher_dim is of the teacher given here"
         losses = []
         with torch.autocast(embeddings.device.type, enabled=False):
             rows = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
@@ -168,15 +171,15 @@ class Objective(nn.Module):
 
 
 def _tree_loss(config: TrainConfig, depth: int) -> TreeLoss:
-    """Return the loss over a tree of so many levels; for one over designs alone, `supcon_loss`,
-    which then is not called.
+    """Return the loss over a tree of so many levels; of a rival over designs, one that is not
+    called.
     """
     heat = config.temperature
     if config.loss in ("hierarchical", "hierarchical+arcface"):
-        mass = _finest(config.mass, depth, "mass") if config.label_weight else ()
+        mass = _finest(config.mass, depth, "mass")
         return partial(hierarchical_loss, mass=mass, temperature=heat)
     if config.loss == "hierarchical-scores":
-        scores = _finest(config.scores, depth, "scores") if config.label_weight else ()
+        scores = _finest(config.scores, depth, "scores")
         return partial(hierarchical_scores_loss, scores=scores, temperature=heat)
     if config.loss in ("hmlc", "infonce"):
         return partial(hmlc_loss if config.loss == "hmlc" else infonce_loss, temperature=heat)
@@ -190,12 +193,6 @@ def _finest(numbers: tuple[float, ...], depth: int, name: str) -> tuple[float, .
             hint=f"give {name} {depth} numbers, coarse to fine",
         )
     return numbers[-depth:]
-
-
-def _design_loss(config: TrainConfig) -> nn.Module | None:
-    if config.label_weight and config.loss == "multi-similarity":
-        return MultiSimilarity()
-    return None
 
 
 def _arc_face(config: TrainConfig, dim: int, designs: int, generator: torch.Generator) -> nn.Module:

@@ -20,7 +20,7 @@ _LARGEST_COSINE = 1 - 1e-6
 class MultiSimilarity(nn.Module):
     """Multi-Similarity loss on the pairs that its miner keeps, as Wang et al., CVPR 2019, use it.
 
-    alpha 2, beta 50, base 0.5, epsilon 0.1: the package's settings, which are the paper's.
+    alpha 2, beta 50, base 0.5, epsilon 0.1: the package's settings (its authors' code: beta 40).
     """
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ def arc_face(
 ) -> nn.Module:
     """ArcFace (Deng et al., CVPR 2019): one weight vector a design.
 
-    The vectors start with a length of about 1. Only their direction counts, but Adam's steps have
-    an absolute size: vectors of the package's default length, about ``sqrt(dim)``, turn that much
-    more slowly.
+    The package's, but for two things. The weights start with deviation 0.01, as in the authors' own
+    code, not 1: only a vector's direction counts, and Adam's steps, which have an absolute size,
+    turn a long one slowly. And where a figure lies on its design's vector, the gradient is finite.
 
     Args:
         dim: Numbers in an embedding.
@@ -53,11 +53,9 @@ def arc_face(
     """
 
     def start(weights: Tensor) -> Tensor:
-        return nn.init.normal_(weights, std=1 / math.sqrt(dim), generator=generator)
+        return nn.init.normal_(weights, std=0.01, generator=generator)
 
-    losses, _ = _package()
-
-    base: Any = losses.ArcFaceLoss
+    base: Any = _package()[0].ArcFaceLoss
 
     class ArcFace(base):  # type: ignore[misc]
         def get_angles(self, cosines: Tensor) -> Tensor:

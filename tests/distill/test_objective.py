@@ -227,6 +227,15 @@ def test_a_teacher_teaches_every_prefix_and_itself_learns_nothing() -> None:
     assert all(p.grad is not None and (p.grad != 0).any() for p in made.parameters())
 
 
+def test_every_weight_that_an_objective_has_is_learned() -> None:
+    for weight in ("regression_weight", "similarity_weight"):
+        made = objective(teacher_dim=5, teacher="t", **{weight: 0})
+        z = rows(12).requires_grad_()
+        made(z, batch(), rows(12, seed=1, dim=5)).backward()
+        assert z.grad is not None
+        assert all(parameter.grad is not None for parameter in made.parameters())
+
+
 def test_without_a_weight_on_labels_only_the_teacher_counts() -> None:
     """Any loss, any depth: nothing of it is made, so nothing of it is needed."""
     made = objective(depths=(9,), teacher_dim=5, teacher="t", loss="arcface", label_weight=0)
