@@ -1,24 +1,13 @@
 """train(): drawings in, a run folder out. The loop stands here, top to bottom.
 
-A run folder holds:
-    config.toml         the settings                      provenance.json   versions, host, inputs
-    metrics.csv         one row an epoch                  problems.json     what could not be read
-    last.safetensors    the newest weights                best.safetensors  the best by validation
-    state.pt            all that `resume` needs           cache/            the cut drawings
+What a run folder holds is listed in `distill.run_folder`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import ctypes
-import hashlib
-import json
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,22 +15,35 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from distill.augment import augment
+from distill import leaks, run_folder
+from distill.batches import Batch, Batches, epoch_steps, prepared
 from distill.config import TrainConfig
-from distill.data import Drawings, Scheme, load_drawings, normalised
-from distill.losses import hierarchical_loss
-from distill.model import Student, TorchEncoder, make_student
-from distill.sampler import BatchShape, RowNumbers, epoch_batches
+from distill.curves import draw_curves
+from distill.data import Drawings, Scheme, load_drawings
+from distill.facts import run_facts
+from distill.gallery import worst_queries, write_gallery
+from distill.model import Student, TorchEncoder, load_student, make_student
+from distill.objective import Labels, Objective
+from distill.parallel import World, average_gradients, gather, joined, synchronise_norms
+from distill.processor import keep_freed_memory, tiny_numbers_are_zero
+from distill.teacher import open_teacher, teacher_embeddings
+from distill.weights import has_folded_norms, unfold_norms
 from edge_retrieval.errors import ConfigError, SourceError
 from edge_retrieval.metrics import leave_one_out
 from edge_retrieval.progress import Track, silent
-from edge_retrieval.provenance import available_cores, host, now, versions
 from edge_retrieval.sources import Problem
 
-AHEAD = 6  # steps made in advance
+NORM_FIGURES = 512
+"""Drawings that folded batch norms are estimated on."""
+
+WORST = 24
+"""Queries on the page of the worst."""
+
+CURVES_EVERY = 60.0
+"""Seconds between drawings of the curves while a training runs."""
 
 
 @dataclass(frozen=True)
@@ -52,287 +54,397 @@ class TrainResult:
         folder: The run folder.
         epochs: Done in all.
         steps: Done in all.
-        best_map: Best held-out mAP at design level, mean over the schemes (one figure left out,
-            gallery: all other held-out figures of its scheme); NaN if nothing could be held out.
+        best_h_ap: Best held-out H-AP, mean over the schemes (one figure left out, gallery: all
+            other held-out figures of its scheme); NaN if nothing could be held out.
+        best_map: Held-out mAP at design level of those same weights.
         figures_per_second: Of the training loop, validation apart; 0 if nothing was left to do.
+        stopped_early: Whether `patience` ran out.
         problems: What could not be read, and was left out.
     """
 
     folder: Path
     epochs: int
     steps: int
+    best_h_ap: float
     best_map: float
     figures_per_second: float
+    stopped_early: bool
     problems: tuple[Problem, ...]
 
 
-@contextlib.contextmanager
-def _tiny_numbers_are_zero() -> Generator[None, None, None]:
-    """Flush denormals: vanishing gradients would be computed many times slower.
+@dataclass(frozen=True)
+class _Progress:
+    """How far a run is.
 
-    It is a mode of the processor, so whoever trains within a program gets it back as it was.
+    Attributes:
+        epoch: Whole epochs done.
+        step: Steps of those.
+        batch: Steps of the epoch that has begun.
+        loss: Sum of their losses.
+        best_h_ap: The best validation so far; NaN: none.
+        best_map: Of that same validation.
+        stale: Validations since.
     """
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
+
+    epoch: int = 0
+    step: int = 0
+    batch: int = 0
+    loss: float = 0.0
+    best_h_ap: float = math.nan
+    best_map: float = math.nan
+    stale: int = 0
 
 
-@_tiny_numbers_are_zero()
 def train(
     config: TrainConfig,
     sources: Sequence[Path],
     out: Path,
     *,
+    validation: Sequence[Path] = (),
     resume: bool = False,
     cache: Path | None = None,
     track: Track = silent,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> TrainResult:
-    """Train an encoder with the hierarchical multi-positive loss.
+    """Train an encoder.
+
+    Started by `torchrun`, the processes share every batch, and the first one writes the files.
 
     Args:
         config: Every choice that changes the weights.
-        sources: Each is a label tree of its own; see `distill.data`.
+        sources: Each is a label tree of its own, unless `config.one_scheme`; see `distill.data`.
         out: The run folder: new or empty, or with `resume` one that was begun.
-        resume: Go on after the last finished epoch; the result is that of an uninterrupted run.
+        validation: Held-out sources; empty: designs of `sources` are held out.
+        resume: Go on after the last saved state; the result is that of an uninterrupted run.
         cache: Where cut drawings are kept; None: `out`/cache.
         track: Shows progress.
+        tell: Takes a line on what a person should know of the data before it is trained on.
 
     Raises:
-        ConfigError: Settings that do not fit the data or the run, or a training that diverges.
+        ConfigError: Settings that do not fit the data or the run, a training that diverges, or a
+            disk that is full.
+        EvaluationError: Designs of `validation` are in `sources` too.
         SourceError: Nothing to train on.
     """
-    state = _begin(config, out, resume)
-    _keep_freed_memory()
-    torch.set_num_threads(config.threads or available_cores())
+    cache = cache or out / "cache"
+    with joined() as world, tiny_numbers_are_zero(), torch.random.fork_rng():
+        torch.manual_seed(config.seed)  # dropout, where a backbone has it
+        torch.set_num_threads(config.threads or world.threads)
+        keep_freed_memory()
+        track = track if world.leads else silent
+        state = run_folder.begin(config, out, resume=resume or not world.leads)
+        world.wait()
 
-    drawings = load_drawings(sources, config, cache=cache or out / "cache", track=track)
-    training, held_out = drawings.split(config.held_out, config.seed)
-    held_out = tuple(scheme for scheme in held_out if _has_pair(scheme))
-    masses = [_mass(config, scheme) for scheme in training]
-    _write_start(config, sources, drawings, training, held_out, out)
+        drawings, training, held = _load(config, sources, validation, cache, track, world)
+        targets = None
+        if config.teacher:
+            targets = _teacher(config, sources, drawings, cache, track, world)
+        facts = run_facts(sources, validation, drawings, training, held[1])
+        if world.leads:
+            _write_start(config, out, facts, drawings, training)
+            for note in facts["notes"]:
+                tell(note)
 
-    student = make_student(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(_groups(student, config.weight_decay), lr=config.lr)
-    done = _Progress()
-    if state is not None:
-        student.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        done = _Progress(**state["progress"])
-    seconds, figures = 0.0, 0
-    while not _finished(config, done):
-        batches = _epoch(config, training, done)
-        losses: list[float] = []
-        began = time.perf_counter()
-        student.train()
-        with closing(_prefetch(batches, training, drawings, config, done.epoch)) as prepared:
-            for images, codes in track(prepared, _title(config, done), len(batches)):
-                passed = _passed(config, done, len(losses), len(batches))
-                for group in optimizer.param_groups:
-                    group["lr"] = _learning_rate(config, passed)
-                embeddings = student(images)  # (N, D)
-                loss = _mean_loss(embeddings, codes, masses, config.temperature)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(student.parameters(), config.clip)
-                optimizer.step()
-                losses.append(_finite(loss, done.step + len(losses)))
-        taken = time.perf_counter() - began
-        made = sum(len(rows) for step in batches for rows in step)
-        seconds, figures = seconds + taken, figures + made
-        done = replace(done, epoch=done.epoch + 1, step=done.step + len(losses))
+        student = _student(config, drawings, training, world.device)
+        objective = Objective(
+            config,
+            depths=[len(scheme.levels) for scheme in training],
+            designs=[len(np.unique(scheme.codes[:, -1])) for scheme in training],
+            teacher_dim=None if targets is None else targets.shape[1],
+        ).to(world.device)
+        optimizer = torch.optim.AdamW(_groups(student, objective, config), lr=config.lr, fused=True)
+        parts: dict[str, Any] = {"model": student, "objective": objective, "optimizer": optimizer}
+        average = None
+        if config.ema:
+            decay = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+            average = AveragedModel(student, multi_avg_fn=decay, use_buffers=True)
+            parts["average"] = average
+        done = _Progress()
+        if state is not None:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            torch.set_rng_state(state["rng"])
+            done = _Progress(**state["progress"])
+        synchronise_norms(student, world)
 
-        row: dict[str, float] = {
-            "epoch": done.epoch,
-            "step": done.step,
-            "loss": float(np.mean(losses)),
-            "figures_per_s": made / taken,
-        }
-        better = False
-        if _finished(config, done) or done.epoch % config.validate_every == 0:
-            scores = validate(student, drawings, held_out)
-            better = not scores or not scores["mAP"] <= done.best  # NaN: nothing to compare with
-            done = replace(done, best=scores["mAP"] if scores and better else done.best)
-            row |= scores
-        _save(student, optimizer, done, out, better=better)
-        _log(out / "metrics.csv", row)
-    speed = figures / seconds if seconds else 0.0
-    return TrainResult(out, done.epoch, done.step, done.best, speed, drawings.problems)
+        seconds, figures, drawn = 0.0, 0, time.monotonic()
+        while not _finished(config, done):
+            steps = epoch_steps(config, training, epoch=done.epoch, done=done.step)
+            batches = Batches(
+                steps, training, drawings, config,
+                epoch=done.epoch, first=done.batch, rank=world.rank, ranks=world.size,
+            )  # fmt: skip
+            student.train()
+            began = time.perf_counter()
+            with closing(prepared(batches, config.workers)) as ready:
+                for batch in track(ready, _title(config, done), len(batches)):
+                    rate = _learning_rate(config, done, len(steps))
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate * group["share"]
+                    optimizer.zero_grad(set_to_none=True)
+                    loss = _backward(student, objective, batch, targets, config, world)
+                    average_gradients((*student.parameters(), *objective.parameters()), world)
+                    norm = torch.nn.utils.clip_grad_norm_(student.parameters(), config.clip)
+                    _check_finite(loss, norm, done, len(steps), out)
+                    optimizer.step()
+                    if average is not None:
+                        average.update_parameters(student)
+                    figures += len(batch.rows)
+                    done = replace(done, batch=done.batch + 1, loss=done.loss + float(loss))
+                    saves = config.save_every and done.batch % config.save_every == 0
+                    if saves and done.batch < len(steps) and world.leads:
+                        _save_state(parts, done, out)
+            taken = time.perf_counter() - began
+            seconds += taken
+
+            row = {
+                "epoch": float(done.epoch + 1),
+                "step": float(done.step + done.batch),
+                "loss": done.loss / done.batch,
+                "lr": rate,
+                "figures_per_s": sum(len(rows) for step in steps for rows in step) / taken,
+            }
+            done = replace(
+                done, epoch=done.epoch + 1, step=done.step + done.batch, batch=0, loss=0.0
+            )
+            kept = student if average is None else average.module
+            better = False
+            if _finished(config, done) or done.epoch % config.validate_every == 0:
+                scores = world.from_lead(validate(kept, *held) if world.leads else None)
+                done, better = _compared(done, scores)
+                row |= scores
+            if world.leads:
+                _save(parts, kept, done, out, better=better)
+                run_folder.log(out / "metrics.csv", row)
+                if _finished(config, done) or time.monotonic() - drawn > CURVES_EVERY:
+                    draw_curves(out / "metrics.csv", out / "curves.png")
+                    drawn = time.monotonic()
+        if world.leads and held[1]:
+            _show_worst(held, out)
+    return TrainResult(
+        out, done.epoch, done.step, done.best_h_ap, done.best_map,
+        figures / seconds if seconds else 0.0, _out_of_patience(config, done), drawings.problems,
+    )  # fmt: skip
 
 
-def validate(student: Student, drawings: Drawings, schemes: Sequence[Scheme]) -> dict[str, float]:
+def validate(student: Any, drawings: Drawings, schemes: Sequence[Scheme]) -> dict[str, float]:
     """Let every held-out figure search the other held-out figures of its scheme.
 
     Returns:
-        "mAP": at design level, the mean over the schemes; "mAP NAME LEVEL": of each scheme at each
-        level, coarser ones exclusive of the query's own design. Empty if there are no schemes.
+        "H-AP" and "mAP" (at design level): means over the schemes; "mAP NAME LEVEL": of each scheme
+        at each level, coarser ones exclusive of the query's own design. Empty without schemes.
     """
-    encoder = TorchEncoder(student, drawings.preprocessing)
     found: dict[str, float] = {}
-    fine: list[float] = []
+    means: dict[str, list[float]] = {"H-AP": [], "mAP": []}
     for scheme in schemes:
-        parts = np.array_split(scheme.rows, max(1, len(scheme.rows) // encoder.batch))
-        embeddings = np.concatenate([encoder.embed(drawings.images(part)) for part in parts])
+        embeddings = _embed(student, drawings, scheme)
         for scores in leave_one_out(embeddings, scheme.codes, scheme.levels):
             finest = scores.level == scheme.levels[-1]
             if "mAP" in scores.values and (finest or scores.relevance == "exclusive"):
                 found[f"mAP {scheme.name} {scores.level}"] = scores.values["mAP"]
-                fine += [scores.values["mAP"]] * finest
-    return {"mAP": float(np.mean(fine)), **found} if fine else {}
+                means["mAP"] += [scores.values["mAP"]] * finest
+            if "H-AP" in scores.values:
+                means["H-AP"].append(scores.values["H-AP"])
+    if not means["mAP"]:
+        return {}
+    return {name: float(np.mean(values)) for name, values in means.items()} | found
 
 
-@dataclass(frozen=True)
-class _Progress:
-    """What is done: whole epochs, steps; and the best validation so far (NaN: none)."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float = math.nan
+def _embed(student: Any, drawings: Drawings, scheme: Scheme) -> Any:
+    encoder = TorchEncoder(student, drawings.preprocessing)
+    parts = np.array_split(scheme.rows, max(1, len(scheme.rows) // encoder.batch))
+    return np.concatenate([encoder.embed(drawings.images(part)) for part in parts])
 
 
-Step = tuple[RowNumbers, ...]
-"""For each scheme a batch: figures within it."""
+Held = tuple[Drawings, tuple[Scheme, ...]]
+
+
+def _load(
+    config: TrainConfig,
+    sources: Sequence[Path],
+    validation: Sequence[Path],
+    cache: Path,
+    track: Track,
+    world: World,
+) -> tuple[Drawings, tuple[Scheme, ...], Held]:
+    """Cut and split the drawings. The leading process cuts; the others find them in the cache."""
+    labelled = not config.teacher
+    for turn in (world.leads, not world.leads):
+        if turn:
+            drawings = load_drawings(sources, config, cache=cache, track=track, labelled=labelled)
+            others = drawings
+            if validation:
+                others = load_drawings(validation, config, cache=cache, track=track)
+        world.wait()
+    if validation:
+        training, held = drawings.schemes, others.schemes
+        leaks.refuse_leaks(
+            *_signed(drawings, training), *_signed(others, held), what="the validation source"
+        )
+    else:
+        training, held = drawings.split(config.held_out, config.seed)
+    if not training:
+        raise SourceError("no design is left to train on", hint="lower held_out, or add designs")
+    numbered = tuple(scheme.renumbered() for scheme in training)
+    return drawings, numbered, (others, tuple(scheme for scheme in held if _has_pair(scheme)))
+
+
+def _signed(drawings: Drawings, schemes: Sequence[Scheme]) -> tuple[Any, list[str]]:
+    """Return signatures and design numbers of the figures of some schemes."""
+    rows = np.sort(np.concatenate([scheme.rows for scheme in schemes]))
+    signed = leaks.signatures(drawings.fitted.only(rows))
+    return signed, [drawings.designs[row] for row in rows]
+
+
+def _teacher(
+    config: TrainConfig,
+    sources: Sequence[Path],
+    drawings: Drawings,
+    cache: Path,
+    track: Track,
+    world: World,
+) -> Any:
+    """Return the teacher's embeddings; the leading process computes them."""
+    teacher = open_teacher(config.teacher)
+    for turn in (world.leads, not world.leads):
+        if turn:
+            found = teacher_embeddings(teacher, sources, drawings, config, cache=cache, track=track)
+        world.wait()
+    return torch.from_numpy(found)
+
+
+def _student(
+    config: TrainConfig, drawings: Drawings, training: Sequence[Scheme], device: torch.device
+) -> Student:
+    """Make the network; estimate its batch norms where its weights came without them."""
+    student: Student = make_student(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student = student.to(device)
+    if has_folded_norms(student.backbone):
+        rows = np.concatenate([scheme.rows for scheme in training])
+        rng = np.random.default_rng([config.seed, 4])
+        chosen = np.sort(rng.choice(rows, min(NORM_FIGURES, len(rows)), replace=False))
+        parts = np.array_split(chosen, max(1, len(chosen) // 64))
+        unfold_norms(
+            student.backbone,
+            (torch.from_numpy(drawings.images(part)).to(device) for part in parts),
+        )
+    return student
+
+
+def _backward(
+    student: Student,
+    objective: Objective,
+    batch: Batch,
+    targets: Tensor | None,
+    config: TrainConfig,
+    world: World,
+) -> Tensor:
+    """Compute the loss of a whole batch and add its gradient; return the loss.
+
+    With `accumulate` above 1 only the embeddings of the whole batch are in memory at once: they are
+    computed without gradient, the loss gives each its gradient, and each part is computed once more
+    to carry it on. Unlike adding up the losses of the parts, this keeps all pairs.
+
+    Source:
+        Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
+        arXiv:2101.06983.
+    """
+    device = world.device
+    images = batch.images.to(device, non_blocking=True)
+    labels = Labels(batch.codes.to(device), batch.scheme.to(device))
+    wanted = None if targets is None else targets[batch.rows].to(device)
+    counts: list[int] = batch.counts.tolist()
+    parts = images.chunk(config.accumulate)
+    with torch.autocast(device.type, torch.bfloat16, enabled=_uses_bf16(config, device)):
+        if len(parts) == 1:
+            loss: Tensor = objective(gather(student(images), counts), labels, wanted)
+        else:
+            dice = torch.get_rng_state()
+            with torch.no_grad():
+                whole = torch.cat([student(part) for part in parts])
+            whole.requires_grad_()
+            loss = objective(gather(whole, counts), labels, wanted)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if len(parts) > 1:
+        assert whole.grad is not None
+        torch.set_rng_state(dice)  # the same dropout
+        gradients = torch.split(whole.grad, [len(part) for part in parts])
+        for part, gradient in zip(parts, gradients, strict=True):
+            with torch.autocast(device.type, torch.bfloat16, enabled=_uses_bf16(config, device)):
+                embeddings = student(part)
+            embeddings.backward(gradient.to(embeddings.dtype))
+    return loss.detach()
+
+
+def _uses_bf16(config: TrainConfig, device: torch.device) -> bool:
+    """On a processor bf16 was slower wherever it was tried: there it must be asked for."""
+    if config.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return config.precision == "bf16"
 
 
 def _finished(config: TrainConfig, done: _Progress) -> bool:
+    if _out_of_patience(config, done):
+        return True
     return done.step >= config.steps if config.steps else done.epoch >= config.epochs
 
 
-def _passed(config: TrainConfig, done: _Progress, taken: int, of: int) -> float:
-    """Return the share of the training that has passed, `taken` steps `of` this epoch with it."""
-    if config.steps:
-        return (done.step + taken) / config.steps
-    return (done.epoch + taken / of) / config.epochs
+def _out_of_patience(config: TrainConfig, done: _Progress) -> bool:
+    return bool(config.patience) and done.stale >= config.patience
+
+
+def _compared(done: _Progress, scores: dict[str, float]) -> tuple[_Progress, bool]:
+    """Hold a validation against the best so far; return the progress and whether it is better."""
+    if not scores:  # nothing is held out: the newest weights are the best known
+        return done, True
+    if scores["H-AP"] <= done.best_h_ap:  # False for NaN: nothing to compare with
+        return replace(done, stale=done.stale + 1), False
+    return replace(done, best_h_ap=scores["H-AP"], best_map=scores["mAP"], stale=0), True
 
 
 def _title(config: TrainConfig, done: _Progress) -> str:
     return f"Epoch {done.epoch + 1}" + ("" if config.steps else f"/{config.epochs}")
 
 
-def _epoch(config: TrainConfig, schemes: Sequence[Scheme], done: _Progress) -> list[Step]:
-    """Return the steps of the next epoch: each takes one batch of every scheme.
-
-    Drawings of all sources are normalised together in training as they are later in use; were a
-    step all made drawings or all real ones, batch norm would learn two worlds and use their mean.
-    The longest scheme sets the length; a shorter one goes round again, in another order.
-    """
-    shape = BatchShape(config.classes, config.subclasses, config.designs, config.figures)
-    rounds = [
-        epoch_batches(scheme.codes, shape, seed=config.seed + number, epoch=done.epoch)
-        for number, scheme in enumerate(schemes)
-    ]
-    length = max(len(batches) for batches in rounds)
-    for number, (scheme, batches) in enumerate(zip(schemes, rounds, strict=True)):
-        seeds = np.random.default_rng([config.seed, done.epoch, 2, number])
-        while len(batches) < length:
-            again = int(seeds.integers(2**31))
-            batches += epoch_batches(scheme.codes, shape, seed=again, epoch=done.epoch)
-    steps: list[Step] = list(zip(*(batches[:length] for batches in rounds), strict=True))
-    return steps[: config.steps - done.step] if config.steps else steps
-
-
-Prepared = tuple[Tensor, list[Tensor]]
-"""Images (N, C, S, S) of all schemes, one after the other; codes (n, L) of each."""
-
-
-def _mean_loss(
-    embeddings: Tensor, codes: Sequence[Tensor], masses: Sequence[Sequence[float]], heat: float
-) -> Tensor:
-    """Return the mean of the schemes' losses: what relates two schemes is unknown."""
-    parts = torch.split(embeddings, [len(own) for own in codes])  # (n, D) of each
-    losses = [
-        hierarchical_loss(part, own, mass=mass, temperature=heat)
-        for part, own, mass in zip(parts, codes, masses, strict=True)
-    ]
-    return torch.stack(losses).mean()
-
-
-def _prefetch(
-    steps: Sequence[Step],
-    schemes: Sequence[Scheme],
-    drawings: Drawings,
-    config: TrainConfig,
-    epoch: int,
-) -> Generator[Prepared, None, None]:
-    """Make steps in a thread, a few ahead of the loop. Each has a generator of its own."""
-    ready: queue.Queue[Prepared | BaseException] = queue.Queue(AHEAD)
-    stop = threading.Event()
-
-    def put(item: Prepared | BaseException) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for place, picked in enumerate(steps):
-                if stop.is_set():
-                    return
-                rng = np.random.default_rng([config.seed, epoch, 3, place])
-                pairs = list(zip(schemes, picked, strict=True))
-                rows = np.concatenate([scheme.rows[own] for scheme, own in pairs])
-                squares = augment(drawings.masters[rows], config, rng)
-                images = torch.from_numpy(normalised(squares, drawings.preprocessing))
-                images = images.contiguous(memory_format=torch.channels_last)
-                put((images, [torch.from_numpy(scheme.codes[own]) for scheme, own in pairs]))
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
-    try:
-        for _ in steps:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _learning_rate(config: TrainConfig, passed: float) -> float:
+def _learning_rate(config: TrainConfig, done: _Progress, of: int) -> float:
     """Rise in a line during the warm-up, then fall along half a cosine to 0."""
+    if config.steps:
+        passed = (done.step + done.batch) / config.steps
+    else:
+        passed = (done.epoch + done.batch / of) / config.epochs
     if passed < config.warmup:
         return config.lr * (passed / config.warmup + 1e-3)
     left = (passed - config.warmup) / max(1 - config.warmup, 1e-9)
     return config.lr * 0.5 * (1 + math.cos(math.pi * left))
 
 
-def _groups(student: Student, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(student: Student, objective: Objective, config: TrainConfig) -> list[dict[str, Any]]:
     """Biases and normalisation do not decay: pulling a scale to 0 shrinks nothing useful."""
-    matrices = [p for p in student.parameters() if p.ndim > 1]
-    vectors = [p for p in student.parameters() if p.ndim <= 1]
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    backbone = list(student.backbone.parameters())
+    known = {id(parameter) for parameter in backbone}
+    head = [p for p in (*student.parameters(), *objective.parameters()) if id(p) not in known]
+    groups = []
+    for parameters, share in ((backbone, config.backbone_lr), (head, 1.0)):
+        for is_matrix in (True, False):
+            chosen = [p for p in parameters if (p.ndim > 1) == is_matrix]
+            decay = config.weight_decay if is_matrix else 0.0
+            groups.append({"params": chosen, "weight_decay": decay, "share": share})
+    return [group for group in groups if group["params"]]
 
 
-def _finite(loss: Tensor, step: int) -> float:
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise ConfigError(
-            f"the loss is {value} at step {step}: the training diverged",
-            hint="lower lr, or raise temperature or warmup",
-        )
-    return value
-
-
-def _mass(config: TrainConfig, scheme: Scheme) -> tuple[float, ...]:
-    """Return the mass of each level of a scheme; a flatter tree takes the finest ones."""
-    depth = len(scheme.levels)
-    if depth > len(config.mass):
-        raise ConfigError(
-            f"{scheme.name} has {depth} levels, mass has {len(config.mass)} numbers",
-            hint="give mass one number a level, coarse to fine, such as "
-            f"{[round(1 / depth, 2)] * depth}",
-        )
-    return config.mass[-depth:]
+def _check_finite(loss: Tensor, norm: Tensor, done: _Progress, of: int, out: Path) -> None:
+    """Stop before weights are spoilt; the checkpoints on disk are of earlier steps, and good."""
+    value = float(loss)
+    if math.isfinite(value) and math.isfinite(float(norm)):
+        return
+    what = f"the loss is {value}" if not math.isfinite(value) else "the gradient is not finite"
+    kept = out / "last.safetensors"
+    raise ConfigError(
+        f"{what} at step {done.step + done.batch + 1} (epoch {done.epoch + 1}, batch"
+        f" {done.batch + 1} of {of}): the training diverged"
+        + (f"; {kept} is of step {done.step}" if done.epoch else ""),
+        hint="lower lr, or raise temperature or warmup",
+    )
 
 
 def _has_pair(scheme: Scheme) -> bool:
@@ -340,114 +452,57 @@ def _has_pair(scheme: Scheme) -> bool:
     return bool((counts > 1).any())
 
 
-def _begin(config: TrainConfig, out: Path, resume: bool) -> dict[str, Any] | None:
-    """Check the run folder; return the state to go on from."""
-    begun = (out / "config.toml").is_file()
-    if begun and not resume:
-        raise ConfigError(
-            f"{out} holds a run already", hint="choose another folder, or go on with --resume"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    if not begun:
-        return None
-    if TrainConfig.load(out / "config.toml") != config:
-        raise ConfigError(
-            f"{out} was begun with other settings",
-            hint=f"resume with --config {out / 'config.toml'}, or choose another folder",
-        )
-    try:
-        state: dict[str, Any] = torch.load(out / "state.pt", weights_only=True)
-    except FileNotFoundError:
-        return None  # stopped before its first epoch ended
-    except Exception as error:  # torch names no common base
-        raise ConfigError(
-            f"{out / 'state.pt'} is damaged: {error}", hint="train anew in another folder"
-        ) from error
-    return state
-
-
 def _write_start(
     config: TrainConfig,
-    sources: Sequence[Path],
+    out: Path,
+    facts: dict[str, Any],
     drawings: Drawings,
     training: Sequence[Scheme],
-    held_out: Sequence[Scheme],
-    out: Path,
 ) -> None:
-    if not training:
-        raise SourceError("no design is left to train on", hint="lower held_out, or add designs")
-    said: dict[str, Any] = {
-        "created": now(),
-        "versions": versions(),
-        "host": host(),
-        "sources": [path.name for path in sources],
-        "training": {s.name: _counts(s) for s in training},
-        "held_out": {s.name: _counts(s) for s in held_out},
-        "drawings": hashlib.sha256(drawings.fitted.tobytes()).hexdigest(),
-        "problems": len(drawings.problems),
-    }
-    _check_same_drawings(out / "provenance.json", said["drawings"])
-    config.save(out / "config.toml")
-    (out / "provenance.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    run_folder.write_start(config, out, facts)
     problems = [{"where": p.where, "reason": p.reason} for p in drawings.problems]
-    (out / "problems.json").write_text(json.dumps(problems, indent=1) + "\n", encoding="utf-8")
+    run_folder.write_json(out / "problems.json", problems)
+    with run_folder.writing(out / "seen.npz"):
+        leaks.save_seen(out / "seen.npz", *_signed(drawings, training))
 
 
-def _check_same_drawings(file: Path, drawings: object) -> None:
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["drawings"] != drawings:
-        raise ConfigError(
-            f"{file.parent} was begun with other drawings",
-            hint="give the sources it was begun with, unchanged, or choose another folder",
-        )
+def _state(parts: dict[str, Any], done: _Progress) -> dict[str, Any]:
+    said = {name: part.state_dict() for name, part in parts.items()}
+    return {**said, "rng": torch.get_rng_state(), "progress": asdict(done)}
 
 
-def _counts(scheme: Scheme) -> dict[str, int]:
-    levels = {n: len(np.unique(c)) for n, c in zip(scheme.levels, scheme.codes.T, strict=True)}
-    return {**levels, "figures": len(scheme.rows)}
+def _save_state(parts: dict[str, Any], done: _Progress, out: Path) -> None:
+    run_folder.save_state(_state(parts, done), out)
 
 
-def _save(
-    student: Student, optimizer: torch.optim.Optimizer, done: _Progress, out: Path, *, better: bool
-) -> None:
+def _save(parts: dict[str, Any], kept: Any, done: _Progress, out: Path, *, better: bool) -> None:
     """Write the checkpoints, each whole or not at all; `state.pt` last: it is what counts."""
-    weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
-    _replace(out / "last.safetensors", lambda file: save_file(weights, file))
+    weights = kept.state_dict()
+    run_folder.save_weights(weights, out / "last.safetensors")
     if better:
-        _replace(out / "best.safetensors", lambda file: save_file(weights, file))
-    state = {
-        "model": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": asdict(done),
-    }
-    _replace(out / "state.pt", lambda file: torch.save(state, file))
+        run_folder.save_weights(weights, out / "best.safetensors")
+    _save_state(parts, done, out)
 
 
-def _replace(file: Path, write: Callable[[Path], None]) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    write(partial)
-    partial.replace(file)
-
-
-def _log(file: Path, row: dict[str, float]) -> None:
-    """Append one epoch; rows of epochs that are done again after a stop are dropped."""
-    rows: list[dict[str, Any]] = []
-    if file.is_file():
-        with file.open(newline="", encoding="utf-8") as text:
-            rows = [old for old in csv.DictReader(text) if int(old["epoch"]) < row["epoch"]]
-    rows.append({name: f"{value:.6g}" for name, value in row.items()})
-    names = list(dict.fromkeys(name for one in rows for name in one))
-    with file.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.DictWriter(text, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep large freed blocks: else each step's activations are mapped and zeroed anew,
-    which costs a third of the time of a small network. Elsewhere nothing is done.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        m_trim_threshold, m_mmap_threshold = -1, -3
-        mallopt(m_mmap_threshold, 1 << 30)
-        mallopt(m_trim_threshold, (1 << 31) - 1)
+def _show_worst(held: Held, out: Path) -> None:
+    """Write a page of the held-out queries that the best weights answer worst."""
+    drawings, schemes = held
+    student, _ = load_student(out)
+    queries = []
+    facts = {"run": out.name}
+    for scheme in schemes:
+        embeddings = _embed(student, drawings, scheme)
+        queries += worst_queries(
+            embeddings,
+            scheme.codes,
+            drawings.fitted.only(scheme.rows),
+            [drawings.designs[row] for row in scheme.rows],
+            scheme.levels,
+            count=WORST // len(schemes),
+        )
+        for scores in leave_one_out(embeddings, scheme.codes, scheme.levels):
+            for name in {"mAP", "H-AP"} & scores.values.keys():
+                if scores.level in (scheme.levels[-1], "all"):
+                    facts[f"{name}, {scheme.name}"] = f"{scores.values[name]:.3f}"
+        facts[f"gallery, {scheme.name}"] = f"{len(scheme.rows)} figures, one left out"
+    write_gallery(queries, out / "worst.html", title="The worst held-out queries", facts=facts)

@@ -6,18 +6,20 @@ import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
+from distill import batches as batches_module
 from distill import train as module
+from distill.batches import epoch_steps
 from distill.config import TrainConfig
 from distill.data import load_drawings
 from distill.model import load_student, make_student
+from distill.objective import Objective
 from distill.train import train, validate
 from edge_retrieval.errors import ConfigError, SourceError
 
@@ -26,24 +28,6 @@ TINY = TrainConfig(
     backbone="test_efficientnet", size=32, dim=16, epochs=3, classes=3, subclasses=2, designs=3,
     figures=2, threads=1, held_out=0.3, lr=4e-3, seed=1,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """3 classes x 2 subclasses x 6 designs x 3 figures: corners by class, size and slant vary."""
-    root = tmp_path_factory.mktemp("shapes")
-    for number in range(36):
-        kind, sort = number % 3, number % 6
-        rng = np.random.default_rng(number)
-        corners = rng.uniform(20, 100, (3 + 2 * kind, 2))
-        folder = root / f"kind{kind}" / f"sort{sort}" / f"D{number}0"
-        folder.mkdir(parents=True)
-        for figure in range(3):
-            image = Image.new("L", (120, 120), 255)
-            points = [tuple(point) for point in corners + rng.normal(0, 3, corners.shape)]
-            ImageDraw.Draw(image).polygon(points, outline=0, width=2 + 3 * (sort // 3))
-            image.save(folder / f"{figure}.png")
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -173,20 +157,34 @@ def test_an_error_while_making_batches_reaches_the_caller(
     def broken(*_: object) -> None:
         raise RuntimeError("no memory, say")
 
-    monkeypatch.setattr(module, "augment", broken)
+    monkeypatch.setattr(batches_module, "augment", broken)
     with pytest.raises(RuntimeError, match="no memory"):
         train(TINY, [source], tmp_path / "run", cache=cache)
 
 
-def test_a_training_that_diverges_says_so(
-    source: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def infinite(embeddings: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        return embeddings.sum() * torch.inf
+class Diverges(Objective):
+    """From its 14th call on, the loss is no number."""
 
-    monkeypatch.setattr(module, "hierarchical_loss", infinite)
-    with pytest.raises(ConfigError, match="diverged"):
-        train(TINY, [source], tmp_path / "run", cache=cache)
+    def forward(self, embeddings: torch.Tensor, *rest: Any) -> torch.Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        loss = super().forward(embeddings, *rest)
+        return loss * torch.nan if self.calls >= 14 else loss
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_good_checkpoint(
+    source: Path, cache: Path, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Objective", Diverges)
+    per_epoch = int(rows_of(run)[0]["step"])
+    config = TrainConfig(**{**vars(TINY), "epochs": 30})
+    epoch, batch = divmod(13, per_epoch)
+    with pytest.raises(ConfigError, match="the loss is nan at step 14") as said:
+        train(config, [source], tmp_path / "run", cache=cache)
+    assert f"epoch {epoch + 1}, batch {batch + 1} of {per_epoch}" in str(said.value)
+    assert f"is of step {epoch * per_epoch}" in str(said.value)
+    weights = load_file(tmp_path / "run" / "last.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+    assert len(rows_of(tmp_path / "run")) == epoch
 
 
 def test_a_source_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -210,20 +208,9 @@ def test_each_step_takes_a_batch_of_every_source_and_the_epoch_sees_every_design
     drawings = load_drawings([source, other], TINY, cache=cache)
     schemes, _ = drawings.split(0.0, seed=0)
     assert len(schemes) == 2
-    steps = module._epoch(TINY, schemes, module._Progress())
+    steps = epoch_steps(TINY, schemes, epoch=0, done=0)
     for number, scheme in enumerate(schemes):
         batches = [step[number] for step in steps]
         assert all(len(batch) > 0 for batch in batches)
         seen = {tuple(code) for batch in batches for code in scheme.codes[batch]}
         assert seen == {tuple(code) for code in scheme.codes}
-
-
-def test_sources_are_never_compared_with_each_other() -> None:
-    embeddings = torch.nn.functional.normalize(torch.randn(12, 8, dtype=torch.float64), dim=1)
-    codes = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 1, 1], [1, 2, 2], [1, 2, 2]])
-    masses = [(0.1, 0.2, 0.7)] * 2
-    both = module._mean_loss(embeddings, [codes, codes], masses, 0.1)
-    moved = torch.cat(
-        [embeddings[:6], embeddings[6:] @ torch.linalg.qr(torch.randn(8, 8).double())[0]]
-    )
-    assert torch.allclose(both, module._mean_loss(moved, [codes, codes], masses, 0.1))

@@ -1,0 +1,69 @@
+"""What is written of a run's data and place, and what a person should know of it beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.data import Drawings, Scheme
+from edge_retrieval.errors import SourceError
+from edge_retrieval.provenance import host, now, versions
+
+
+def run_facts(
+    sources: Sequence[Path],
+    validation: Sequence[Path],
+    drawings: Drawings,
+    training: Sequence[Scheme],
+    held: Sequence[Scheme],
+) -> dict[str, Any]:
+    """Return the provenance of a run.
+
+    Raises:
+        SourceError: A scheme has one design only.
+    """
+    return {
+        "created": now(),
+        "versions": versions(),
+        "host": host(),
+        "sources": [path.name for path in sources],
+        "validation": [path.name for path in validation],
+        "training": {s.name: _counts(s) for s in training},
+        "held_out": {s.name: _counts(s) for s in held},
+        "drawings": drawings.digest,
+        "problems": len(drawings.problems),
+        "notes": [note for scheme in training for note in _notes(scheme)],
+    }
+
+
+def _counts(scheme: Scheme) -> dict[str, int]:
+    levels = {n: len(np.unique(c)) for n, c in zip(scheme.levels, scheme.codes.T, strict=True)}
+    return {**levels, "figures": len(scheme.rows)}
+
+
+def _notes(scheme: Scheme) -> list[str]:
+    """Say what a person should know of a scheme's labels before it is trained on."""
+    designs = len(np.unique(scheme.codes[:, -1]))
+    if designs < 2:
+        raise SourceError(
+            f"{scheme.name}: one design to train on: nothing to tell it from",
+            hint="add designs, or lower held_out",
+        )
+    found = []
+    for level, codes in zip(scheme.levels[:-1], scheme.codes.T, strict=False):
+        labels = np.unique(codes[codes >= 0])
+        if len(labels) == 1 and (codes >= 0).all():
+            found.append(f"{scheme.name}: every design has the same {level}: it teaches nothing")
+            continue
+        known = codes >= 0
+        pairs = np.unique(np.stack([codes[known], scheme.codes[known, -1]]), axis=1)
+        single = int((np.bincount(np.unique(pairs[0], return_inverse=True)[1]) == 1).sum())
+        if single:
+            found.append(
+                f"{scheme.name}: {single} of {len(labels)} at level {level} have one design:"
+                " there is none to pull it to"
+            )
+    return found

@@ -1,0 +1,174 @@
+"""Training in several processes, as `torchrun` starts them: each computes a share of every batch.
+
+The loss needs all pairs of a batch, so embeddings are gathered, and batch norm takes its statistics
+over all processes: the result is that of one process with the whole batch. torch's own
+SyncBatchNorm does the same on GPUs alone; this runs on any device, so that it can be tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from edge_retrieval.provenance import available_cores
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a training.
+
+    Attributes:
+        rank: Number of this process; 0 is the one that writes files and shows progress.
+        size: How many there are.
+        device: Where this one computes.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    @property
+    def threads(self) -> int:
+        """Cores for this process, all of them being on one machine."""
+        return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def from_lead(self, value: Any) -> Any:
+        """Return the leading process's value, which may be any plain object, in every process."""
+        if self.size == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+
+@contextlib.contextmanager
+def joined() -> Generator[World, None, None]:
+    """Join the processes that `torchrun` started; without it, be the only one."""
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if size == 1 or distributed.is_initialized():
+        yield World(rank, size, device)
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(rank, size, device)
+    finally:
+        distributed.destroy_process_group()
+
+
+def gather(rows: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the rows of all processes, in the order of their ranks, with gradient.
+
+    Args:
+        rows: ``(n, D)`` of this process.
+        counts: n of each process.
+
+    Returns:
+        ``(N, D)``. Its gradient is the sum of what all processes found; each finding the gradient
+        of the one loss they share, that is `len(counts)` times it: see `average_gradients`.
+    """
+    if len(counts) == 1:
+        return rows
+    most = max(counts)
+    padded = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
+    everything = _Gathered.apply(padded)  # type: ignore[no-untyped-call]  # (W, most, D)
+    return torch.cat([part[:n] for part, n in zip(everything, counts, strict=True)])
+
+
+class _Gathered(torch.autograd.Function):
+    """All-gather; backwards, the sum over the processes of this one's part."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total[distributed.get_rank()]
+
+
+class _Summed(torch.autograd.Function):
+    """Sum over the processes, and of the gradients as well."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
+    """Make every process's gradients the mean over the processes."""
+    if world.size == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        distributed.all_reduce(parameter.grad)
+        parameter.grad /= world.size
+
+
+def synchronise_norms(model: nn.Module, world: World) -> None:
+    """Let batch norms, in train mode, take mean and variance over all processes."""
+    if world.size == 1:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.forward = partial(_synchronised_norm, module)  # type: ignore[method-assign]
+
+
+def _synchronised_norm(norm: Any, values: Tensor) -> Tensor:
+    """What `norm` computes, of ``(n, C, ...)``, with the statistics of all processes."""
+    if not norm.training:
+        return type(norm).forward(norm, values)  # type: ignore[no-any-return]
+    inputs = values if values.dtype == torch.float64 else values.float()
+    axes = [axis for axis in range(inputs.ndim) if axis != 1]
+    shape = [1, -1] + [1] * (inputs.ndim - 2)
+    count = torch.tensor([float(inputs.numel() // inputs.shape[1])], device=inputs.device)
+    sums = _Summed.apply(torch.cat([inputs.sum(axes), count]))  # type: ignore[no-untyped-call]
+    total = sums[-1].detach()
+    mean = sums[:-1] / total  # (C,)
+    centred = inputs - mean.view(shape)
+    variance = _Summed.apply(centred.square().sum(axes)) / total  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        unbiased = variance * total / (total - 1).clamp(min=1)
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(unbiased, norm.momentum)
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)  # (C,)
+    result = (centred * scale.view(shape) + norm.bias.view(shape)).to(values.dtype)
+    for name in ("drop", "act"):  # timm keeps an activation in the norm
+        after = getattr(norm, name, None)
+        result = after(result) if after is not None else result
+    assert isinstance(result, Tensor)
+    return result

@@ -1,0 +1,132 @@
+"""A run folder: begun, resumed, written so that a stop at any moment leaves it whole.
+
+config.toml         the settings                      provenance.json   versions, host, inputs
+metrics.csv         one row an epoch                  problems.json     what could not be read
+last.safetensors    the newest weights                best.safetensors  the best by validation
+state.pt            all that a resume needs           cache/            the cut drawings
+curves.png          metrics.csv drawn                 worst.html        the worst queries
+seen.npz            small signatures of what was trained on, so that a test can be refused
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import json
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from distill.config import TrainConfig
+from edge_retrieval.errors import ConfigError
+
+
+@contextlib.contextmanager
+def writing(file: Path) -> Generator[None, None, None]:
+    """Say in one line that a file of the run cannot be written; what was written before stays."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise ConfigError(
+            f"{file} cannot be written: {error.strerror or error}",
+            hint="make room on the disk, then go on with --resume"
+            if full
+            else "choose another folder with -o",
+        ) from error
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = file.with_name(f".{file.name}.partial")
+    with writing(file):
+        try:
+            partial.write_bytes(content)
+            partial.replace(file)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_bytes(file, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def begin(config: TrainConfig, out: Path, *, resume: bool) -> dict[str, Any] | None:
+    """Check a run folder and make it if need be; return the state to go on from.
+
+    Raises:
+        ConfigError: It holds another run, or a damaged one, or cannot be made.
+    """
+    begun = (out / "config.toml").is_file()
+    if begun and not resume:
+        raise ConfigError(
+            f"{out} holds a run already", hint="choose another folder, or go on with --resume"
+        )
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if not begun:
+        return None
+    if TrainConfig.load(out / "config.toml") != config:
+        raise ConfigError(
+            f"{out} was begun with other settings",
+            hint=f"resume with --config {out / 'config.toml'}, or choose another folder",
+        )
+    try:
+        state: dict[str, Any] = torch.load(out / "state.pt", weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        return None  # stopped before its first state was saved
+    except Exception as error:  # torch names no common base
+        raise ConfigError(
+            f"{out / 'state.pt'} is damaged: {error}", hint="train anew in another folder"
+        ) from error
+    return state
+
+
+def write_start(config: TrainConfig, out: Path, facts: Mapping[str, Any]) -> None:
+    """Write settings and provenance; refuse to go on with other drawings than it began with."""
+    file = out / "provenance.json"
+    if file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))["drawings"]
+        if before != facts["drawings"]:
+            raise ConfigError(
+                f"{out} was begun with other drawings",
+                hint="give the sources it was begun with, unchanged, or choose another folder",
+            )
+    with writing(out / "config.toml"):
+        config.save(out / "config.toml")
+    write_json(file, facts)
+
+
+def save_weights(weights: Mapping[str, Tensor], file: Path) -> None:
+    """Write a checkpoint."""
+    write_bytes(file, safetensors_bytes({n: t.detach().contiguous() for n, t in weights.items()}))
+
+
+def save_state(state: Mapping[str, Any], out: Path) -> None:
+    """Write all that a resume needs: the last file of a checkpoint, and the one that counts."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_bytes(out / "state.pt", buffer.getvalue())
+
+
+def log(file: Path, row: Mapping[str, float]) -> None:
+    """Append one epoch; rows of epochs that are done again after a stop are dropped."""
+    rows: list[dict[str, Any]] = []
+    if file.is_file():
+        with file.open(newline="", encoding="utf-8") as text:
+            rows = [old for old in csv.DictReader(text) if int(old["epoch"]) < row["epoch"]]
+    rows.append({name: f"{value:.6g}" for name, value in row.items()})
+    names = list(dict.fromkeys(name for one in rows for name in one))
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(file, buffer.getvalue().encode())
