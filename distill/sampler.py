@@ -38,8 +38,9 @@ def epoch_batches(codes: Codes, shape: BatchShape, *, seed: int, epoch: int) -> 
     alone that need not be); each class in blocks of groups of different subclasses; the blocks of a
     class are spread evenly over the epoch, in its proportion. So, exactly:
 
-    - A class has one block in a batch; ceil(blocks / batches) if it has more blocks than there are
-      batches (few classes, or a large one). The last batches may have more: what is left.
+    - A class has one block in a batch, or ceil(blocks / batches) if it has more blocks than there
+      are batches (few classes, or a large one). A block that this keeps out comes first in the
+      next batch, where its class may have one more; and more still where no other class is left.
     - A block holds at most one group of a subclass, and at most subclasses * designs designs. Where
       subclasses are small it holds more of them than `subclasses`; where a class has one subclass
       only, a block is one group. Places that remain free go to blocks of further classes.
@@ -129,26 +130,28 @@ def _pack(
     limit = -(-np.bincount(labels) // count)  # blocks of a class in a batch
     order = np.argsort(_spread(labels, rng.random(len(labels))), kind="stable")
     queue = deque(blocks[number] for number in order)
+    waiting: deque[RowNumbers] = deque()  # passed over in the batch before
     batches = []
-    while queue:
+    while waiting or queue:
         batch: list[RowNumbers] = []
         passed: deque[RowNumbers] = deque()
         used: Counter[int] = Counter()
-        free, strict = places, True
-        while free and (queue or passed):
-            if not queue:  # only classes that have had their share are left
-                queue, passed, strict = passed, deque(), False
-            block = queue.popleft()
+        free, only_large = places, False
+        while free and (waiting or queue or passed):
+            if not (waiting or queue):  # only classes that have had their share are left
+                waiting, passed, only_large = passed, waiting, True
+            more = 1 if waiting else 0  # to catch up
+            block = (waiting or queue).popleft()
             label = int(class_of[block[0]])
-            if strict and used[label] >= limit[label]:
+            if used[label] >= limit[label] + more and not only_large:
                 passed.append(block)
                 continue
             used[label] += 1
             batch.append(block[:free])
             if len(block) > free:
-                passed.appendleft(block[free:])
+                waiting.appendleft(block[free:])
             free -= len(batch[-1])
-        queue.extendleft(reversed(passed))
+        waiting.extend(passed)
         batches.append(np.concatenate(batch))
     if len(batches) > 1:  # batches share no design, so these are new to the last one
         batches[-1] = np.concatenate([batches[-1], batches[0][: places - len(batches[-1])]])
