@@ -48,9 +48,9 @@ def make_backbone(config: TrainConfig) -> nn.Module:
     _check_name(config.backbone)
     args = parse_args(config.backbone_args)
     fixed: dict[str, Any] = {"num_classes": 0, "in_chans": config.channels, **args}
-    if getattr(timm.get_pretrained_cfg(config.backbone), "fixed_input_size", False):
-        fixed["img_size"] = config.size
     try:
+        if getattr(timm.get_pretrained_cfg(config.backbone), "fixed_input_size", False):
+            fixed["img_size"] = config.size
         model = _create(config.backbone, fixed)
     except Exception as error:  # timm's errors share no base
         raise ConfigError(
@@ -153,7 +153,8 @@ def _pretrained(name: str, args: dict[str, Any]) -> nn.Module:
 
 def _check_patches(config: TrainConfig, model: nn.Module) -> None:
     """Refuse a size that is no whole number of patches: the rest would be cut off in silence."""
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    embed = getattr(model, "patch_embed", None) or getattr(model, "stem", None)
+    patch = getattr(embed, "patch_size", None)
     side = int(patch[0]) if isinstance(patch, (tuple, list)) else int(patch or 1)
     if config.size % side == 0:
         return

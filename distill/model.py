@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from distill.config import TrainConfig
 from distill.weights import fill, fit_backbone, read_weights
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.drawing import Preprocessing
+from edge_retrieval.errors import ConfigError
 
 
 class Student(nn.Module):
@@ -68,6 +69,30 @@ def make_student(config: TrainConfig) -> Student:
     return student
 
 
+class Features(nn.Module):
+    """A bare backbone, given drawings as it was trained on photographs.
+
+    timm says what mean and deviation a network's own weights were trained with; drawings come with
+    values from -1 to 1. A trained network adapts to that, one that is used as it is does not.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take mean and standard deviation of each colour, on values from 0 to 1."""
+        super().__init__()
+        self.backbone = backbone
+        of, by = torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(std).view(1, -1, 1, 1)
+        self.register_buffer("scale", 0.5 / by)
+        self.register_buffer("shift", (0.5 - of) / by)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn ``(N, C, H, W)`` of 1 channel or as many as colours into ``(N, F)``."""
+        features: Tensor = self.backbone(images * self.scale + self.shift)
+        return features
+
+
 def make_features(config: TrainConfig) -> nn.Module:
     """Make a bare backbone with its pooling, in eval mode: a teacher that nobody trained further.
 
@@ -79,9 +104,12 @@ def make_features(config: TrainConfig) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
+        if config.weights == "timm":
+            backbone = make_backbone(replace(config, channels=3))
+            about = backbone.pretrained_cfg
+            return Features(backbone, about["mean"], about["std"]).eval()  # type: ignore[index, arg-type]
         backbone = make_backbone(config)
-        width_of(backbone, config)  # it can take this size
-    if config.weights not in ("none", "timm"):
+    if config.weights != "none":
         file = Path(config.weights)
         weights = read_weights(file)
         if "projection.weight" in weights:
@@ -103,6 +131,10 @@ def load_student(run: Path, *, checkpoint: str = "best") -> tuple[Student, Train
     config = TrainConfig.load(run / "config.toml")
     student = Student(replace(config, weights="none"))  # all of them are in the checkpoint
     file = run / f"{checkpoint}.safetensors"
+    if not file.is_file():
+        raise ConfigError(
+            f"{file}: no such checkpoint", hint="give a folder that edge-ret train wrote"
+        )
     fill(student, read_weights(file), file, name=config.backbone)
     return student.eval(), config
 

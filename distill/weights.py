@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -32,16 +31,14 @@ def read_weights(file: Path) -> Weights:
     """
     if not file.is_file():
         raise ConfigError(
-            f"{file}: no such file of weights", hint='weights is "none", "timm", or a file'
+            f"{file}: no such file", hint='weights is "none", "timm", or a .safetensors or .pt file'
         )
     try:
         if file.suffix in (".pt", ".pth"):
             found = torch.load(file, map_location="cpu", weights_only=True)
         else:
             found = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise _cannot_read(file, error) from error
-    except Exception as error:  # torch.load: its errors share no base
+    except Exception as error:  # of safetensors, of pickle, of zip: they share no base
         raise _cannot_read(file, error) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
@@ -81,17 +78,19 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], file: Path, *, name: 
         ConfigError: They do not fit; the first difference is named.
     """
     own = module.state_dict()
-    wrong = [f"it lacks {key!r}" for key in own if key not in weights]
-    wrong += [f"{name} has no {key!r}" for key in weights if key not in own]
-    wrong += [
-        f"{key!r} is {tuple(weights[key].shape)}, not {tuple(value.shape)}"
+    wrong = {key: f"it lacks {key!r}" for key in own if key not in weights}
+    wrong |= {key: f"{name} has no {key!r}" for key in weights if key not in own}
+    wrong |= {
+        key: f"{key!r} is {tuple(weights[key].shape)}, not {tuple(value.shape)}"
         for key, value in own.items()
         if key in weights and weights[key].shape != value.shape
-    ]
+    }
     if wrong:
+        only_head = all(key.startswith(("projection.", "norm.")) for key in wrong)
+        what = "with another dim" if only_head else f"of another backbone than {name}"
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise ConfigError(
-            f"{file}: a checkpoint of another backbone than {name}: {wrong[0]}{more}",
+            f"{file}: a checkpoint {what}: {next(iter(wrong.values()))}{more}",
             hint="set backbone, backbone_args, pool and dim as it was trained, or train anew",
         )
     module.load_state_dict(dict(weights))
