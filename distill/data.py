@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -20,15 +21,17 @@ from distill.augment import Squares
 from distill.config import TrainConfig
 from distill.cutting import cut_source
 from distill.drawing_cache import CutSource, Stack
+from distill.leaks import NEAR, Signatures, linked, signatures
 from edge_retrieval.arrays import Codes, Images
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import SourceError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.sources import Problem
-from edge_retrieval.taxonomy import Taxonomy
 
 LEVELS = ("class", "subclass", "design")
 UNKNOWN = -1
+SURER = (0.98, 0.99, 0.995, 0.999)
+"""Tried in turn where plain shapes, each like the next, would chain most designs to one group."""
 
 
 @dataclass(frozen=True)
@@ -95,27 +98,64 @@ class Drawings:
         """Return training and held-out schemes.
 
         Numbers that differ only in the last digit go to the same side: consecutive registrations
-        are often sibling designs of one maker. Equal (share, seed) give the same split.
+        are often sibling designs of one maker. So do designs that share a near-duplicate figure.
+        Equal (share, seed) give the same split.
         """
-        blocks = np.array([_block(number) for number in self.designs])
-        names = sorted(set(blocks.tolist()), key=lambda name: _hash(f"{seed}/{name}"))
-        designs_of: dict[str, set[str]] = {}
-        for block, number in zip(blocks.tolist(), self.designs, strict=True):
-            designs_of.setdefault(block, set()).add(number)
-        wanted = share * len(set(self.designs))
-        held: set[str] = set()
-        count = 0
-        for name in names[:-1]:  # at least one block is trained on
-            if count >= wanted:
-                break
-            held.add(name)
-            count += len(designs_of[name])
-        is_held = np.array([block in held for block in blocks.tolist()], dtype=bool)  # (N,)
+        numbers = sorted(set(self.designs))
+        place = {number: row for row, number in enumerate(numbers)}
+        design = np.array([place[number] for number in self.designs], np.int64)  # (N,)
+        names, block = np.unique([_block(number) for number in numbers], return_inverse=True)
+        block = block.reshape(-1)
+        held: list[int] = []
+        if share > 0:
+            group = self._groups(block, block[design], share)
+            order = sorted(set(group.tolist()), key=lambda one: _hash(f"{seed}/{names[one]}"))
+            held = _held(order, np.bincount(group), share)
+        is_held = np.isin(group, held)[design] if held else np.zeros(len(design), bool)  # (N,)
         sides = []
         for side in (~is_held, is_held):
             parts = (scheme.only(side[scheme.rows]) for scheme in self.schemes)
             sides.append(tuple(part for part in parts if len(part.rows)))
         return sides[0], sides[1]
+
+    def _groups(
+        self, block: NDArray[np.int64], block_of: NDArray[np.int64], share: float
+    ) -> NDArray[np.int64]:
+        """Return ``(D,)``: the group of each design, by the least block of numbers in it.
+
+        Args:
+            block: ``(D,)`` of each design.
+            block_of: ``(N,)`` of each figure.
+            share: To be held out.
+        """
+        for threshold in (NEAR, *SURER):
+            group = linked(self.signatures, block_of, threshold=threshold)[block]
+            if len(group) - np.bincount(group).max() >= share * len(group):
+                return group
+        return block
+
+    @cached_property
+    def signatures(self) -> Signatures:
+        """What near-duplicates are told by, one row a figure; see `distill.leaks`."""
+        return signatures(self.fitted)
+
+
+def _held(order: Sequence[int], sizes: NDArray[np.int64], share: float) -> list[int]:
+    """Take groups in order while they fit into the share; one is always left to train on.
+
+    A group that is larger than what is still wanted is passed over: alike drawings may join many
+    designs to one group. Where no group fits, the smallest one is taken.
+    """
+    wanted = round(share * int(sizes.sum()))
+    if len(order) < 2:
+        return []
+    held: list[int] = []
+    count = 0
+    for group in order:
+        if count + sizes[group] <= wanted and len(held) < len(order) - 1:
+            held.append(group)
+            count += int(sizes[group])
+    return held or [min(order, key=lambda group: int(sizes[group]))]
 
 
 def normalised(squares: Squares, preprocessing: Preprocessing) -> Images:
@@ -227,17 +267,16 @@ def _codes(paths: Sequence[_Path]) -> tuple[tuple[str, ...], Codes]:
     for path in dict.fromkeys(paths):
         known = labels.get(path.number)
         labels[path.number] = path.labels if known is None else _agreed(known, path.labels)
-    depth = max(map(len, labels.values()))
+    depth = max(len(path.labels) for path in paths)
     names = LEVELS[:depth] if depth == 2 else tuple(f"level{n + 1}" for n in range(depth))
     codes = np.full((len(labels), depth + 1), UNKNOWN, np.int32)  # one row a design
     codes[:, -1] = np.arange(len(labels))
-    tree = Taxonomy((*names, "design"))
-    for row, (number, known) in enumerate(labels.items()):
-        # The tree wants whole paths: an empty label stands for what is not known.
-        path_codes = tree.encode([(*known, *[""] * (depth - len(known)), number)], grow=True)
-        codes[row, : len(known)] = path_codes[0, : len(known)]
+    seen: list[dict[tuple[str, ...], int]] = [{} for _ in range(depth)]
+    for row, known in enumerate(labels.values()):
+        for level in range(len(known)):  # a code stands for a prefix, as in `Taxonomy`
+            codes[row, level] = seen[level].setdefault(known[: level + 1], len(seen[level]))
     place = {number: row for row, number in enumerate(labels)}
-    return tree.levels, codes[[place[path.number] for path in paths]]
+    return (*names, LEVELS[-1]), codes[[place[path.number] for path in paths]]
 
 
 def _agreed(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
