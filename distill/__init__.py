@@ -15,7 +15,7 @@ from edge_retrieval.errors import ConfigError, MissingExtraError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "train": ("training", ("torch", "timm", "safetensors", "manifold3d")),
+    "train": ("training", ("torch", "timm", "safetensors", "manifold3d", "matplotlib")),
     "export": ("exporting", ("torch", "timm", "safetensors", "onnx", "onnxscript")),
 }
 """Extra -> what it is for, and the modules it brings."""

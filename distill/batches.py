@@ -108,9 +108,9 @@ class Batches(Dataset[Batch]):
         scheme_of = np.repeat(np.arange(len(pairs)), [len(own) for _, own in pairs])  # (N,)
         for index, (scheme, own) in enumerate(pairs):
             codes[scheme_of == index, self.depth - len(scheme.levels) :] = scheme.codes[own]
-        seeds = np.random.SeedSequence([self.config.seed, self.epoch, 3, place]).generate_state(
-            len(rows), np.uint64
-        )  # a figure's changes depend on its place alone
+        # A figure's changes depend on its place alone.
+        dice = np.random.default_rng([self.config.seed, self.epoch, 3, place])
+        seeds = dice.integers(2**63, size=len(rows), dtype=np.uint64)
         # Every process takes a share of every scheme: batch norm sees all sources everywhere.
         shares = [np.arange(len(rows))[rank :: self.ranks] for rank in range(self.ranks)]
         mine = shares[self.rank]

@@ -278,9 +278,7 @@ def _load(
         world.wait()
     if validation:
         training, held = drawings.schemes, others.schemes
-        leaks.refuse_leaks(
-            *_signed(drawings, training), *_signed(others, held), what="the validation source"
-        )
+        leaks.refuse_leaks(*_signed(drawings, training), *_signed(others, held))
     else:
         training, held = drawings.split(config.held_out, config.seed)
     if not training:
@@ -498,11 +496,11 @@ def _show_worst(held: Held, out: Path) -> None:
             drawings.fitted.only(scheme.rows),
             [drawings.designs[row] for row in scheme.rows],
             scheme.levels,
-            count=WORST // len(schemes),
+            count=max(1, WORST // len(schemes)),
         )
         for scores in leave_one_out(embeddings, scheme.codes, scheme.levels):
-            for name in {"mAP", "H-AP"} & scores.values.keys():
-                if scores.level in (scheme.levels[-1], "all"):
+            for name in ("mAP", "H-AP"):
+                if name in scores.values and scores.level in (scheme.levels[-1], "all"):
                     facts[f"{name}, {scheme.name}"] = f"{scores.values[name]:.3f}"
         facts[f"gallery, {scheme.name}"] = f"{len(scheme.rows)} figures, one left out"
     write_gallery(queries, out / "worst.html", title="The worst held-out queries", facts=facts)

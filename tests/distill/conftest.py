@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
+
+torch.set_num_threads(1)  # the networks here are tiny: more threads only wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_two_processes_give_the_loss_the_gradient_and_the_norms_of_one(tmp_path:
         shared = torch.load(tmp_path / f"2-{rank}.pt", weights_only=True)
         assert shared.keys() == alone.keys()
         for name, value in alone.items():
-            torch.testing.assert_close(shared[name], value, rtol=1e-7, atol=1e-10, msg=name)
+            torch.testing.assert_close(shared[name], value, rtol=1e-6, atol=1e-6, msg=name)
 
 
 def test_a_training_by_two_processes_is_that_of_one(source: Path, tmp_path: Path) -> None:

@@ -62,12 +62,12 @@ def test_a_run_folder_holds_what_the_next_step_needs(run: Path) -> None:
 def test_training_finds_designs_better_than_an_untrained_network(
     source: Path, cache: Path, tmp_path: Path
 ) -> None:
-    config = TrainConfig(**{**vars(TINY), "steps": 40, "validate_every": 50})
+    config = TrainConfig(**{**vars(TINY), "steps": 80, "validate_every": 50})
     result = train(config, [source], tmp_path / "run", cache=cache)
     drawings = load_drawings([source], config, cache=cache)
     _, held_out = drawings.split(config.held_out, config.seed)
     untrained = validate(make_student(config), drawings, held_out)["mAP"]
-    assert result.steps == 40
+    assert result.steps == 80
     assert result.best_map > untrained + 0.05
 
 
