@@ -86,10 +86,13 @@ def _cut_design(design: Design, large: Preprocessing, small: Preprocessing) -> _
         if sheet.role == "front":
             continue
         try:
-            for figure in _figures(sheet):
-                pairs.append((_square(figure, large), _square(figure, small)))
+            figures = _figures(sheet)
         except DrawingError as error:
-            problems.append(Problem(sheet.where, str(error)))
+            problems.append(Problem(sheet.where, str(error).removeprefix(f"{sheet.where}: ")))
+            continue
+        if not figures:
+            problems.append(Problem(sheet.where, "no figure was found on it"))
+        pairs += [(_square(figure, large), _square(figure, small)) for figure in figures]
     return (CutDesign(design.number, design.labels, design.where, len(pairs)), pairs), problems
 
 

@@ -27,9 +27,8 @@ from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import SourceError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.sources import Problem
+from edge_retrieval.taxonomy import partial_codes
 
-LEVELS = ("class", "subclass", "design")
-UNKNOWN = -1
 SURER = (0.98, 0.99, 0.995, 0.999)
 """Tried in turn where plain shapes, each like the next, would chain most designs to one group."""
 
@@ -255,36 +254,10 @@ def _schemes(paths: Sequence[Sequence[_Path]], names: Sequence[str]) -> tuple[Sc
         rows = np.arange(start, start + len(own), dtype=np.int64)
         start += len(own)
         if own:
-            levels, codes = _codes(own)
+            levels, codes = partial_codes((path.labels, path.number) for path in own)
             unique = f"{name}-{len(schemes)}" if schemes else name
             schemes.append(Scheme(unique, levels, codes, rows))
     return tuple(schemes)
-
-
-def _codes(paths: Sequence[_Path]) -> tuple[tuple[str, ...], Codes]:
-    """Return the levels of the deepest path and ``(N, L)`` codes; -1 where a path is shorter."""
-    labels: dict[str, tuple[str, ...]] = {}
-    for path in dict.fromkeys(paths):
-        known = labels.get(path.number)
-        labels[path.number] = path.labels if known is None else _agreed(known, path.labels)
-    depth = max(len(path.labels) for path in paths)
-    names = LEVELS[:depth] if depth == 2 else tuple(f"level{n + 1}" for n in range(depth))
-    codes = np.full((len(labels), depth + 1), UNKNOWN, np.int32)  # one row a design
-    codes[:, -1] = np.arange(len(labels))
-    seen: list[dict[tuple[str, ...], int]] = [{} for _ in range(depth)]
-    for row, known in enumerate(labels.values()):
-        for level in range(len(known)):  # a code stands for a prefix, as in `Taxonomy`
-            codes[row, level] = seen[level].setdefault(known[: level + 1], len(seen[level]))
-    place = {number: row for row, number in enumerate(labels)}
-    return (*names, LEVELS[-1]), codes[[place[path.number] for path in paths]]
-
-
-def _agreed(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what two sources say of one design: the longer, unless they contradict each other."""
-    same = 0
-    while same < min(len(one), len(other)) and one[same] == other[same]:
-        same += 1
-    return max(one, other, key=len) if same == min(len(one), len(other)) else one[:same]
 
 
 def _block(number: str) -> str:

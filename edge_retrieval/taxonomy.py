@@ -167,6 +167,50 @@ class Taxonomy:
         return taxonomy
 
 
+UNKNOWN = -1
+"""The code of a level at which an item has no label; it agrees with nothing."""
+
+
+def partial_codes(items: Iterable[tuple[LabelPath, str]]) -> tuple[tuple[str, ...], Codes]:
+    """Return codes of items whose labels may end early: a class is known, but no subclass, say.
+
+    Args:
+        items: ``N`` pairs: labels above the design, coarse to fine, perhaps none; and the number of
+            the design. Items of one number are one design: it has the longest of their labels, or
+            where they contradict one another, what they have in common.
+
+    Returns:
+        Names of the levels of the deepest labels, the last one "design", and ``(N, L)`` int32
+        codes, each level counted from 0 in order of first sight; `UNKNOWN` where a label is
+        missing. As in `Taxonomy` a code stands for a label prefix. A design is always known.
+    """
+    numbers: list[str] = []
+    labels: dict[str, LabelPath] = {}
+    depth = 0
+    for path, number in items:
+        numbers.append(number)
+        depth = max(depth, len(path))
+        labels[number] = _agreed(labels[number], path) if number in labels else path
+    codes = np.full((len(labels), depth + 1), UNKNOWN, np.int32)  # one row a design
+    codes[:, -1] = np.arange(len(labels))
+    seen: list[dict[LabelPath, int]] = [{} for _ in range(depth)]
+    for row, known in enumerate(labels.values()):
+        for level in range(len(known)):
+            codes[row, level] = seen[level].setdefault(known[: level + 1], len(seen[level]))
+    place = {number: row for row, number in enumerate(labels)}
+    locarno = depth + 1 == len(LOCARNO_LEVELS)
+    above = LOCARNO_LEVELS[:-1] if locarno else tuple(f"level{n + 1}" for n in range(depth))
+    return (*above, LOCARNO_LEVELS[-1]), codes[[place[number] for number in numbers]]
+
+
+def _agreed(one: LabelPath, other: LabelPath) -> LabelPath:
+    """Return the longer of two label paths; what they share if they contradict each other."""
+    same = 0
+    while same < min(len(one), len(other)) and one[same] == other[same]:
+        same += 1
+    return max(one, other, key=len) if same == min(len(one), len(other)) else one[:same]
+
+
 _DASH = r"\s*[-./‐-―]\s*"
 _FIRST_LOCARNO = re.compile(
     r"\s*(?:(?:LOC(?:ARNO)?\.?\s*(?:\(\s*\d+\s*\)\s*)?)?(?:CL(?:ASS)?\.?)?\s*)"

@@ -245,6 +245,52 @@ def test_eval_fits_a_terminal_of_80_letters(run: Run, designs: Path) -> None:
     assert max(len(line) for line in done.out.splitlines()) <= 80
 
 
+def test_eval_of_a_bundle_scores_a_source_as_a_register_of_it(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    of_register = json.loads(run("eval", "mine", "--json").out)
+    done = run("eval", "--data", designs, "--json")
+    of_source = json.loads(done.out)
+    assert done.code == 0
+    for table in ("figures", "designs"):
+        assert of_source[table] == of_register[table]
+    assert of_source["counts"] == of_register["counts"]
+    assert of_source["fingerprint"] == of_register["fingerprint"]
+    by_openvino = run("eval", "mine", "--data", designs, "--backend", "openvino", "--threads", "1")
+    assert by_openvino.code == 0
+    assert "mAP" in by_openvino.out
+
+
+def test_eval_tells_what_it_skipped_and_left_out(run: Run, designs: Path) -> None:
+    (designs / "06/06-01/D0/3.png").write_bytes(b"not an image")
+    draw(designs / "loose" / "1.png", [(50, 50), (350, 80), (90, 340)])
+    done = run("eval", "--data", designs)
+    assert done.code == 3
+    assert "mAP" in done.out
+    assert "3.png" in done.err and "skipped: 2 inputs" in done.err
+    assert "no class is known of 1 of 5 designs" in done.err
+    assert run("eval", "--data", designs, "--strict").code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ((), "name a register"),
+        (("mine",), "is a bundle: say with --data"),
+        (("mine", "--checkpoint", "last", "--data", "designs"), "for a run folder"),
+        (("mine", "--data", "designs", "--allow-leak"), "for a run folder"),
+        (("made", "--threads", "2"), "go with --data"),
+    ],
+)
+def test_eval_says_what_does_not_go_together(
+    run: Run, arguments: tuple[str, ...], word: str
+) -> None:
+    Path("mine").mkdir()
+    Path("mine/bundle.json").write_text("{}")
+    done = run("eval", *arguments)
+    assert done.code == 2
+    assert word in " ".join(done.err.replace("│", " ").split())
+
+
 def test_bench_prints_percentiles_by_stage_and_saves_raw_samples(run: Run) -> None:
     done = run("bench", "--runs", "4")
     assert done.code == 0
@@ -304,6 +350,10 @@ def test_a_broken_drawing_among_several_is_named_and_the_others_are_searched(
         ("index", "designs", "--source", "gazette"),
         ("index", "designs", "--bundle", "empty", "-o", "x"),
         ("eval", "missing"),
+        ("eval", "--data", "missing"),
+        ("eval", "--data", "empty"),
+        ("eval", "missing", "--data", "designs"),
+        ("eval", "--data", "designs", "--backend", "abacus"),
         ("register", "verify", "missing"),
         ("bench", "missing.png"),
         ("export",),

@@ -22,7 +22,7 @@ LAYERS = (
     ("bundle", "encoder"),
     ("register",),
     ("search",),
-    ("sample", "evidence", "bench"),
+    ("sample", "evidence", "bench", "evaluate"),
     ("server",),
     ("cli",),
     ("__main__",),

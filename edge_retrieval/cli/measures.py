@@ -3,74 +3,178 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_retrieval.cli.talk import (
+    EXIT_FIXABLE,
+    EXIT_SKIPPED,
     BackendOption,
     JsonFlag,
     RegisterOption,
+    StrictFlag,
     bar,
+    count,
     find_register,
+    one_line,
     open_bundle,
     print_json,
     print_table,
     read_drawing,
     say,
+    show_problems,
     write_text,
 )
 from edge_retrieval.errors import BundleError
+
+if TYPE_CHECKING:
+    from edge_retrieval.evaluate import Evaluation
 
 MOST_THREADS = 256
 """More than any device of ours has; thousands by a slip would bring it to a halt."""
 
 
 def evaluate(
-    register_path: Annotated[Path, typer.Argument(metavar="REGISTER", help="Register to measure.")],
+    subject: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="REGISTER|BUNDLE|RUN",
+            help="Register to measure; or with --data a bundle (default: the one that ships),"
+            " or a run folder.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Source of designs to measure on.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", help="Of a run: best (default) or last.")
+    ] = None,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Measure a run even on what it was trained on.")
+    ] = False,
+    backend: BackendOption = "onnx",
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Of the encoder.", min=1, max=MOST_THREADS)
+    ] = None,
+    strict: StrictFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure retrieval on a register: every figure searches among all the others.
+    """Measure retrieval: every figure searches among all the others.
 
-    Needs designs with several figures and labels above them.
+    Needs designs with several figures, and labels above them for the coarser levels. Examples:
+    edge-ret eval my-register; edge-ret eval runs/1 --data grants/
     """
-    from edge_retrieval.metrics import by_design, leave_one_out
+    if data is None:
+        _refuse_all_but_a_register(subject, checkpoint or allow_leak or threads)
+        scores, facts = _of_register(subject or Path())
+    elif subject is not None and (subject / "config.toml").is_file():
+        if backend != "onnx" or threads:
+            raise typer.BadParameter("--backend and --threads are for a bundle; a run uses torch")
+        scores, facts = _of_run(subject, data, checkpoint or "best", allow_leak)
+    else:
+        if checkpoint or allow_leak:
+            raise typer.BadParameter("--checkpoint and --allow-leak are for a run folder")
+        scores, facts = _of_bundle(subject, data, backend, threads)
+    show_problems(scores.problems, what="skipped")
+    if as_json:
+        print_json({**facts, **scores.to_json()})
+    else:
+        _print_scores(scores)
+    if scores.problems:
+        say(f"skipped: {count(len(scores.problems), 'input')}")
+        raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
+
+
+def _refuse_all_but_a_register(subject: Path | None, options: object) -> None:
+    if subject is None:
+        raise typer.BadParameter("name a register, or a source with --data")
+    for file, what in (("config.toml", "a run folder"), ("bundle.json", "a bundle")):
+        if (subject / file).is_file():
+            raise typer.BadParameter(f"{subject} is {what}: say with --data what to measure it on")
+    if options:
+        raise typer.BadParameter("--checkpoint, --allow-leak and --threads go with --data")
+
+
+def _of_register(folder: Path) -> tuple[Evaluation, Mapping[str, object]]:
+    from edge_retrieval.evaluate import evaluate_register
     from edge_retrieval.register import Register
 
-    register = Register.open(register_path)
-    register.check_rows(range(register.figures_count))  # a damaged vector must not be measured
-    levels = register.levels
-    codes = register.codes()  # (N, L)
-    tables = {
-        "figures": leave_one_out(register.vectors, codes, levels),
-        "designs": by_design(register.vectors, codes, levels),
+    register = Register.open(folder)
+    try:
+        facts = {
+            "register": str(folder),
+            "bundle": register.bundle.name,
+            "fingerprint": register.bundle.fingerprint,
+        }
+        return evaluate_register(register), facts
+    finally:
+        register.close()
+
+
+def _of_bundle(
+    folder: Path | None, source: Path, backend: str, threads: int | None
+) -> tuple[Evaluation, Mapping[str, object]]:
+    from edge_retrieval.encoder import load_encoder
+    from edge_retrieval.evaluate import evaluate_source
+
+    if folder is not None and (folder / "bundle" / "bundle.json").is_file():
+        folder = folder / "bundle"  # a register: the encoder that it keeps
+    bundle = open_bundle(folder)
+    encoder = load_encoder(bundle, backend=backend, threads=threads)
+    facts = {
+        "source": str(source),
+        "bundle": bundle.name,
+        "fingerprint": bundle.fingerprint,
+        "backend": backend,
     }
-    if as_json:
-        print_json(
-            {
-                "register": str(register_path),
-                "bundle": register.bundle.name,
-                "fingerprint": register.bundle.fingerprint,
-                **{name: [asdict(scores) for scores in table] for name, table in tables.items()},
-            }
-        )
-        return
-    titles = {
-        "figures": "Ranked figures: each figure is left out in turn and searches all the others",
-        "designs": "Ranked designs: each figure searches the designs, its own figure left out",
+    return evaluate_source(source, encoder, track=bar), facts
+
+
+def _of_run(
+    folder: Path, source: Path, checkpoint: str, allow_leak: bool
+) -> tuple[Evaluation, Mapping[str, object]]:
+    import distill
+
+    distill.require("train")
+    from distill.evaluate import CHECKPOINTS, evaluate_run
+    from distill.leaks import said_of
+
+    if checkpoint not in CHECKPOINTS:
+        raise typer.BadParameter(f"--checkpoint is {' or '.join(CHECKPOINTS)}, not {checkpoint!r}")
+    found = evaluate_run(folder, source, checkpoint=checkpoint, allow_leak=allow_leak, track=bar)
+    if found.leaks:
+        say(one_line(f"leak: {said_of(found.leaks)}: these scores are too good"))
+    facts = {
+        "source": str(source),
+        "run": str(folder),
+        "checkpoint": checkpoint,
+        "fingerprint": found.fingerprint,
+        "leaks": [asdict(leak) for leak in found.leaks],
     }
-    for name, table in tables.items():
-        measures = dict.fromkeys(key for scores in table for key in scores.values)
+    return found.scores, facts
+
+
+TITLES = {
+    "figures": "Ranked figures: each figure is left out in turn and searches all the others",
+    "designs": "Ranked designs: each figure searches the designs, its own figure left out",
+}
+
+
+def _print_scores(scores: Evaluation) -> None:
+    for name, table in scores.tables.items():
+        measures = dict.fromkeys(key for one in table for key in one.values)
         # A column a level: six of them fit a terminal of 80 letters, thirteen measures do not.
         print_table(
-            titles[name],
+            TITLES[name],
             [("level\nrelevance", "left")]
-            + [(f"{scores.level}\n{scores.relevance}", "right") for scores in table],
+            + [(f"{one.level}\n{one.relevance}", "right") for one in table],
             [
-                ("gallery", *(str(scores.gallery) for scores in table)),
-                ("queries", *(str(scores.queries) for scores in table)),
+                ("gallery", *(str(one.gallery) for one in table)),
+                ("queries", *(str(one.queries) for one in table)),
                 *(
                     (key, *(f"{s.values[key]:.3f}" if key in s.values else "" for s in table))
                     for key in measures
@@ -81,7 +185,14 @@ def evaluate(
         "inclusive: figures that agree deeper count too; exclusive: they are taken out of the"
         " ranking first"
     )
-    register.close()
+    counts = scores.counts
+    if counts["front_pages"]:
+        say(f"left out: {count(counts['front_pages'], 'front page')} that repeat other figures")
+    if counts["unlabelled"]:
+        say(
+            f"no class is known of {counts['unlabelled']} of {count(counts['designs'], 'design')}:"
+            " above design level they count as unlike all others"
+        )
 
 
 def bench(
