@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from edge_retrieval.cli.talk import (
     bar,
+    count,
     print_table,
     say,
     show_problems,
@@ -26,31 +28,61 @@ def train(
         Path | None, typer.Option("--out", "-o", help="Run folder. Default: runs/ and a number.")
     ] = None,
     config_file: Annotated[
-        Path | None, typer.Option("--config", help="Settings as TOML.", exists=False)
+        str | None,
+        typer.Option("--config", help="Settings as TOML, or a recipe that ships: resnet18, say."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One setting: name=value. Repeatable.")
     ] = None,
+    valid: Annotated[
+        list[Path] | None,
+        typer.Option("--valid", help="A source to validate on. Default: designs held out of DATA."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
 ) -> None:
-    """Train an encoder with the hierarchical multi-positive contrastive loss.
+    """Train an encoder with the hierarchical multi-positive contrastive loss, or another.
 
     Example: edge-ret train --data made/ --set steps=2000 -o runs/first
+
+    Several processes share every batch: torchrun --nproc-per-node 2 -m edge_retrieval.cli train ...
     """
     import distill
 
     distill.require("train")
     from distill.config import TrainConfig
+    from distill.recipes import recipe_path
     from distill.train import train as run_training
 
-    config = TrainConfig.load(config_file) if config_file is not None else TrainConfig()
+    config = TrainConfig()
+    if config_file is not None:
+        named = Path(config_file)
+        is_file = named.exists() or named.suffix == ".toml"
+        config = TrainConfig.load(named if is_file else recipe_path(config_file))
     config = config.with_settings(settings or ())
+    leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    if out is None and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError("several processes need one run folder", hint="name it with -o")
     folder = out or next_run_folder(Path("runs"))
-    result = run_training(config, data, folder, resume=resume, track=bar)
+    result = run_training(
+        config,
+        data,
+        folder,
+        validation=valid or (),
+        resume=resume,
+        track=bar,
+        tell=lambda line: say(f"note: {line}"),
+    )
+    if not leads:
+        return
     show_problems(result.problems, what="skipped")
-    print(f"{folder}: {result.epochs} epochs, {result.steps} steps")
-    if math.isfinite(result.best_map):
-        print(f"best mAP on held-out designs, one figure left out: {result.best_map:.3f}")
+    early = ", stopped early" if result.stopped_early else ""
+    print(f"{folder}: {count(result.epochs, 'epoch')}, {count(result.steps, 'step')}{early}")
+    if math.isfinite(result.best_h_ap):
+        print(
+            "best on held-out designs, one figure left out:"
+            f" H-AP {result.best_h_ap:.3f}, mAP {result.best_map:.3f}"
+        )
+        say(f"look: {folder / 'curves.png'}, {folder / 'worst.html'}")
     else:
         say("no design with two figures could be held out: nothing tells how good it is")
     say(f"next: edge-ret export {folder} --int8")
