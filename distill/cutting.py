@@ -12,6 +12,7 @@ import numpy as np
 
 from distill.augment import Squares
 from distill.drawing_cache import DAMAGED, CutDesign, CutSource, Figures, read_cut, write_cut
+from distill.leaks import SIGNATURE_VERSION
 from edge_retrieval.drawing import (
     CUT_VERSION,
     FIT_VERSION,
@@ -26,7 +27,7 @@ from edge_retrieval.progress import Track
 from edge_retrieval.provenance import available_cores
 from edge_retrieval.sources import Design, Problem, Sheet, open_source
 
-CACHE_SCHEMA = 2
+CACHE_SCHEMA = 3
 MASTER_RATIO = 1.5
 """Side of a master over the input's: room to tilt and stretch without losing lines."""
 AHEAD = 16
@@ -113,7 +114,8 @@ def _square(figure: FigureImage, preprocessing: Preprocessing) -> Squares:
 def _key(path: Path, preprocessing: Preprocessing) -> str:
     """Return a name that changes when the source's files or the way of cutting do."""
     digest = hashlib.sha256()
-    ways = (CACHE_SCHEMA, CUT_VERSION, FIT_VERSION, preprocessing.size, MASTER_RATIO)
+    versions = CACHE_SCHEMA, CUT_VERSION, FIT_VERSION, SIGNATURE_VERSION
+    ways = (*versions, preprocessing.size, MASTER_RATIO)
     digest.update(f"{ways}\n".encode())
     root = path.resolve()
     files = [root]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from distill.augment import Squares
 from distill.config import TrainConfig
 from distill.cutting import cut_source
 from distill.drawing_cache import CutSource, Stack
-from distill.leaks import NEAR, Signatures, linked, signatures
+from distill.leaks import NEAR, Signatures, linked
 from edge_retrieval.arrays import Codes, Images
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import SourceError
@@ -75,6 +74,7 @@ class Drawings:
         designs: ``(N,)`` numbers of the designs, as the source has them.
         problems: What could not be read, and was left out.
         preprocessing: How `fitted` was made.
+        signatures: ``(N, K)`` float16, what near-duplicates are told by; see `distill.leaks`.
         digest: SHA-256 of what was cut, with its labels.
     """
 
@@ -84,7 +84,8 @@ class Drawings:
     designs: tuple[str, ...]
     problems: tuple[Problem, ...]
     preprocessing: Preprocessing
-    digest: str = ""
+    signatures: Signatures
+    digest: str
 
     def __len__(self) -> int:
         return len(self.fitted)
@@ -132,11 +133,6 @@ class Drawings:
             if len(group) - np.bincount(group).max() >= share * len(group):
                 return group
         return block
-
-    @cached_property
-    def signatures(self) -> Signatures:
-        """What near-duplicates are told by, one row a figure; see `distill.leaks`."""
-        return signatures(self.fitted)
 
 
 def _held(order: Sequence[int], sizes: NDArray[np.int64], share: float) -> list[int]:
@@ -234,6 +230,7 @@ def joined(
         tuple(path.number for path in chain(*paths)),
         tuple(problems),
         preprocessing,
+        np.concatenate([part.signatures for part in parts])[slice(None) if some is None else some],
         hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
     )
 

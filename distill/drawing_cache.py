@@ -1,7 +1,7 @@
 """What was cut of a source, kept on disk: a folder of arrays that are mapped, never loaded whole.
 
-    KEY/masters.npy   (N, M, M) uint8     KEY/fitted.npy   (N, S, S) uint8
-    KEY/said.json     the designs with their labels and counts of figures, and the problems
+    KEY/masters.npy   (N, M, M) uint8     KEY/signatures.npy   (N, K) float16, see `leaks`
+    KEY/fitted.npy    (N, S, S) uint8     KEY/said.json        designs, labels, problems
 
 A folder is written beside its place, figure by figure, and renamed when it is whole: what a killed
 process leaves has another name and is not taken for a cache. Sizes and headers are checked when it
@@ -27,10 +27,12 @@ from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
 from distill.augment import Squares
+from distill.leaks import WIDTH, Signatures, signatures
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.sources import Problem
 from edge_retrieval.staging import staged
 
+MASTERS, FITTED, SIGNATURES = "masters.npy", "fitted.npy", "signatures.npy"
 STALE = 3600.0
 """Seconds without a write after which a half-written cache has no writer any more."""
 
@@ -51,6 +53,7 @@ class CutSource:
     Attributes:
         masters: ``(N, M, M)`` uint8, mapped from the disk.
         fitted: ``(N, S, S)`` uint8, mapped from the disk.
+        signatures: ``(N, K)`` float16 of `fitted`.
         designs: In order.
         problems: What could not be read.
         digest: SHA-256 of `fitted` and of all labels.
@@ -58,6 +61,7 @@ class CutSource:
 
     masters: Squares
     fitted: Squares
+    signatures: Signatures
     designs: tuple[CutDesign, ...]
     problems: tuple[Problem, ...]
     digest: str
@@ -155,21 +159,26 @@ def write_cut(folder: Path, cut: Iterable[Figures | Problem], sides: tuple[int, 
     try:
         _sweep(folder)
         with staged(folder) as stage, ExitStack() as opened:
-            files = [
-                opened.enter_context(_Growing(stage / name, side))
-                for name, side in zip(("masters.npy", "fitted.npy"), sides, strict=True)
-            ]
+            masters, fitted, signs = (
+                opened.enter_context(_Growing(stage / name, shape, kind))
+                for name, shape, kind in (
+                    (MASTERS, (sides[0], sides[0]), np.uint8),
+                    (FITTED, (sides[1], sides[1]), np.uint8),
+                    (SIGNATURES, (WIDTH,), np.float16),
+                )
+            )
             for item in cut:
                 if isinstance(item, Problem):
                     problems.append(item)
                     continue
                 design, pairs = item
                 designs.append(design)
-                for pair in pairs:
-                    for file, square in zip(files, pair, strict=True):
-                        file.append(square)
+                for master, square in pairs:
+                    masters.append(master)
+                    fitted.append(square)
+                    signs.append(signatures(square[None])[0])
             opened.close()  # all squares are in their files
-            _write_said(stage / "said.json", designs, problems, files[1].digest.hexdigest())
+            _write_said(stage / "said.json", designs, problems, fitted.digest.hexdigest())
     except OSError as error:
         each = sum(side * side for side in sides) / 1e3
         raise ConfigError(
@@ -190,10 +199,11 @@ def _write_said(
 
 
 class _Growing:
-    """An .npy file of squares whose number is known only when the last one is in it."""
+    """An .npy file of rows whose number is known only when the last one is in it."""
 
-    def __init__(self, file: Path, side: int) -> None:
-        self.side, self.count = side, 0
+    def __init__(self, file: Path, shape: tuple[int, ...], kind: type) -> None:
+        self.row: NDArray[Any] = np.empty(shape, kind)
+        self.count = 0
         self.digest = hashlib.sha256()
         self.file = file.open("wb")
 
@@ -215,15 +225,15 @@ class _Growing:
             self.file.close()
 
     def _write_header(self) -> None:  # numpy pads it: it stays as long while the number grows
-        shape = (self.count, self.side, self.side)
+        shape = (self.count, *self.row.shape)
         npy.write_array_header_1_0(
-            self.file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+            self.file, {"descr": self.row.dtype.str, "fortran_order": False, "shape": shape}
         )
 
-    def append(self, square: Squares) -> None:
-        """Write one ``(side, side)`` square."""
-        assert square.shape == (self.side, self.side) and square.dtype == np.uint8
-        data = square.tobytes()
+    def append(self, row: NDArray[Any]) -> None:
+        """Write one row: a square, say."""
+        assert (row.shape, row.dtype) == (self.row.shape, self.row.dtype)
+        data = row.tobytes()
         self.file.write(data)
         self.digest.update(data)
         self.count += 1
@@ -246,21 +256,22 @@ def read_cut(folder: Path) -> CutSource:
         for number, labels, where, figures in said["designs"]
     )
     figures = sum(design.figures for design in designs)
-    masters, fitted = (_mapped(folder / name, figures) for name in ("masters.npy", "fitted.npy"))
+    masters, fitted = (_mapped(folder / name, figures, 3, np.uint8) for name in (MASTERS, FITTED))
+    signs = _mapped(folder / SIGNATURES, figures, 2, np.float16)
     problems = tuple(Problem(where, reason) for where, reason in said["problems"])
     labels = json.dumps([[d.number, d.labels, d.figures] for d in designs]).encode()
     digest = hashlib.sha256(said["fitted_sha256"].encode() + labels).hexdigest()
-    return CutSource(masters, fitted, designs, problems, digest)
+    return CutSource(masters, fitted, signs, designs, problems, digest)
 
 
-def _mapped(file: Path, count: int) -> Squares:
-    """Map a file of `count` squares; numpy raises ValueError if it is cut short."""
-    # A file without squares cannot be mapped, and need not be.
-    array: Squares = np.load(file, mmap_mode="r" if count else None, allow_pickle=False)
+def _mapped(file: Path, count: int, dimensions: int, kind: type) -> NDArray[Any]:
+    """Map a file of `count` rows; numpy raises ValueError if it is cut short."""
+    # A file without rows cannot be mapped, and need not be.
+    array: NDArray[Any] = np.load(file, mmap_mode="r" if count else None, allow_pickle=False)
     offset = array.offset if isinstance(array, np.memmap) else file.stat().st_size
-    right = array.ndim == 3 and array.dtype == np.uint8 and array.shape[1] == array.shape[2]
-    if not right or len(array) != count or file.stat().st_size != offset + array.nbytes:
-        raise ValueError(f"{file}: not {count} squares")
+    right = array.ndim == dimensions and array.dtype == kind and len(array) == count
+    if not right or file.stat().st_size != offset + array.nbytes:
+        raise ValueError(f"{file}: not {count} figures")
     return array
 
 

@@ -14,15 +14,20 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from distill.augment import Squares
-from distill.drawing_cache import Stack
 from edge_retrieval.errors import ConfigError, EvaluationError
+
+if TYPE_CHECKING:
+    from distill.drawing_cache import Stack
+
+SIGNATURE_VERSION = 1
+"""Of what follows: kept signatures of another version are made anew."""
 
 Signatures = NDArray[np.float16]
 """(N, K) float16 rows of length 1, one a figure."""

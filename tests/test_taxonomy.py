@@ -21,6 +21,7 @@ from edge_retrieval.taxonomy import (
     locarno_title,
     parse_locarno,
     parse_uspc,
+    partial_codes,
     uspc_path,
 )
 
@@ -37,6 +38,28 @@ def test_items_that_agree_at_a_level_agree_at_every_coarser_level(paths):
             for level in range(3):
                 shared = paths[first][: level + 1] == paths[second][: level + 1]
                 assert same[level] == shared
+
+
+@given(path_lists)
+def test_partial_codes_of_whole_paths_are_those_of_a_taxonomy(paths):
+    paths = [(*path, str(number)) for number, path in enumerate(paths)]  # one design each
+    levels, codes = partial_codes((path[:-1], path[-1]) for path in paths)
+    assert len(levels) == (4 if paths else 1)
+    if paths:
+        assert np.array_equal(codes, Taxonomy.of(paths, levels).encode(paths))
+
+
+def test_what_a_label_path_lacks_is_unknown_and_sources_that_disagree_say_less():
+    items = [
+        (("06", "01"), "A"),
+        (("07",), "B"),
+        ((), "C"),
+        (("06", "02"), "A"),
+        (("07", "1"), "B"),
+    ]
+    levels, codes = partial_codes(items)
+    assert levels == ("class", "subclass", "design")
+    assert codes.tolist() == [[0, -1, 0], [1, 0, 1], [-1, -1, 2], [0, -1, 0], [1, 0, 1]]
 
 
 @given(path_lists)

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from distill.augment import Squares
 from distill.config import TrainConfig
 from distill.data import Drawings, Scheme, joined, load_drawings
 from distill.drawing_cache import CutDesign, CutSource, Stack
+from distill.leaks import signatures
 from edge_retrieval.drawing import Preprocessing, cut_sheet, fit_batch
 from edge_retrieval.errors import ConfigError, SourceError
 from edge_retrieval.sources import Design, open_source
@@ -49,7 +51,7 @@ def cut_of(*designs: tuple[str, str]) -> CutSource:
     """A source of designs (number, labels joined by a space), one small figure each."""
     squares = np.arange(len(designs) * 64, dtype=np.uint8).reshape(-1, 8, 8)
     kept = tuple(CutDesign(number, tuple(labels.split()), number, 1) for number, labels in designs)
-    return CutSource(squares, squares, kept, (), "digest")
+    return CutSource(squares, squares, signatures(squares), kept, (), "digest")
 
 
 def join(*sources: CutSource, one_scheme: bool = False, labelled: bool = True) -> Drawings:
@@ -110,6 +112,7 @@ def test_a_second_start_reads_the_cache_and_a_changed_source_does_not(
     assert np.array_equal(first.fitted[:], second.fitted[:])
     assert np.array_equal(first.masters[:], second.masters[:])
     assert (first.designs, first.digest) == (second.designs, second.digest)
+    assert np.array_equal(second.signatures, signatures(second.fitted))
     (next(root.rglob("1.png"))).unlink()
     assert len(load_drawings([root], CONFIG, cache=cache)) == len(first) - 1
 
@@ -118,7 +121,7 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     root, cache = draw_tree(tmp_path / "tree", designs=3), tmp_path / "cache"
     first = load_drawings([root], CONFIG, cache=cache)
     [folder] = cache.iterdir()
-    for name in ("masters.npy", "fitted.npy", "said.json"):
+    for name in ("masters.npy", "fitted.npy", "signatures.npy", "said.json"):
         whole = (folder / name).read_bytes()
         for content in (b"", whole[:-5], whole + b"more", whole[:8] + b"\0" * (len(whole) - 8)):
             (folder / name).write_bytes(content)
@@ -211,10 +214,10 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
     root, cache = draw_tree(tmp_path / "tree", designs=3), tmp_path / "cache"
     append = drawing_cache._Growing.append
 
-    def full(file: drawing_cache._Growing, square: Squares) -> None:
+    def full(file: drawing_cache._Growing, row: Squares) -> None:
         if file.count > 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        append(file, square)
+        append(file, row)
 
     with monkeypatch.context() as patch:
         patch.setattr(drawing_cache._Growing, "append", full)
@@ -285,9 +288,7 @@ def test_a_split_is_by_design_complete_and_repeatable(drawings: Drawings) -> Non
 
 def test_consecutive_numbers_stay_on_one_side(drawings: Drawings) -> None:
     numbers = tuple(f"USD{900000 + row // 2}" for row in range(len(drawings)))
-    siblings = Drawings(
-        drawings.masters, drawings.fitted, drawings.schemes, numbers, (), drawings.preprocessing
-    )
+    siblings = replace(drawings, designs=numbers)
     for seed in range(5):
         training, held_out = siblings.split(0.3, seed)
         blocks = [{numbers[row][:-1] for row in side[0].rows} for side in (training, held_out)]
