@@ -45,7 +45,7 @@ class Teacher:
         fingerprint: Equal only for equal weights.
         embed: ``(N, C, H, W)`` -> ``(N, F)``.
         is_trained: Whether its rows were trained to be compared; bare features are not, and are
-            centred and whitened first.
+            half whitened first.
     """
 
     name: str
@@ -163,16 +163,17 @@ def _both(
 def _combined(
     plain: NDArray[np.float32], mirrored: NDArray[np.float32], *, whiten: bool
 ) -> Embeddings:
-    """Return the mean of both; bare features are centred and half whitened as well.
+    """Return the mean of both, centred; bare features are half whitened as well.
 
-    Features after a ReLU share a large mean, and few directions hold most of their variance.
-    Dividing each principal direction by the root of its standard deviation (half of whitening)
-    let more designs be found than none or all of it; see benchmarks/README.md.
+    What all drawings share tells nothing: features after a ReLU have a large mean, and so has an
+    encoder that was trained little. Of bare features few directions hold most of the variance:
+    dividing each principal direction by the root of its standard deviation (half of whitening) let
+    more designs be found than none or all of it; see benchmarks/README.md.
     """
     rows = plain + mirrored  # (N, F)
+    rows = rows - rows.mean(axis=0)
     if not whiten:
         return _unit(rows)
-    rows = rows - rows.mean(axis=0)
     covariance = (rows.T @ rows).astype(np.float64) / len(rows)  # (F, F)
     variances, directions = np.linalg.eigh(covariance)
     kept = np.argsort(variances)[::-1][: min(WHITENED_DIM, len(rows) - 1, len(variances))]
