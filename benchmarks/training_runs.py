@@ -101,7 +101,7 @@ def score(out: Path, source: Path, cache: Path) -> dict[str, Any]:
         "gallery": found["design", "inclusive"].gallery,
         "held_out": {name: float(value) for name, value in last.items() if "AP" in name and value},
         "steps": int(float(last["step"])),
-        "loss": float(last["loss"]),
+        "training loss": float(last["loss"]),
     }
 
 

@@ -116,13 +116,24 @@ def _key(path: Path, preprocessing: Preprocessing) -> str:
     digest = hashlib.sha256()
     versions = CACHE_SCHEMA, CUT_VERSION, FIT_VERSION, SIGNATURE_VERSION
     ways = (*versions, preprocessing.size, MASTER_RATIO)
-    digest.update(f"{ways}\n".encode())
     root = path.resolve()
-    files = [root]
-    if root.is_dir():
-        files = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
-    for file in sorted(files):
+    digest.update(f"{ways} {root}\n".encode())
+    for file in sorted(_files(root)):
         if file.is_file():
             stat = file.stat()
             digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:24]
+
+
+def _files(root: Path) -> list[Path]:
+    """Return a source's files, behind links as well; a link to a folder above it is not entered."""
+    if not root.is_dir():
+        return [root]
+    found: list[Path] = []
+    entered = {os.path.realpath(root)}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        found += [Path(folder) / name for name in names]
+        targets = {name: os.path.realpath(Path(folder) / name) for name in folders}
+        folders[:] = [name for name in folders if targets[name] not in entered]
+        entered |= {targets[name] for name in folders}
+    return found

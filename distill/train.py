@@ -290,8 +290,7 @@ def _load(
 def _signed(drawings: Drawings, schemes: Sequence[Scheme]) -> tuple[Any, list[str]]:
     """Return signatures and design numbers of the figures of some schemes."""
     rows = np.sort(np.concatenate([scheme.rows for scheme in schemes]))
-    signed = leaks.signatures(drawings.fitted.only(rows))
-    return signed, [drawings.designs[row] for row in rows]
+    return drawings.signatures[rows], [drawings.designs[row] for row in rows]
 
 
 def _teacher(

@@ -330,3 +330,20 @@ def test_only_sibling_designs_are_joined_among_real_ones(real_data: Path, tmp_pa
     found = load_drawings([real_data / "uspto-grants"], CONFIG, cache=tmp_path / "cache")
     [training], [held_out] = found.split(0.34, 0)
     assert len(training.rows) and len(held_out.rows)
+
+
+def test_sources_of_links_are_told_apart_and_a_circle_of_links_ends(tmp_path: Path) -> None:
+    tree = draw_tree(tmp_path / "tree")
+    found = []
+    for kind in ("kind0", "kind1"):
+        source = tmp_path / f"only-{kind}"
+        source.mkdir()
+        (source / kind).symlink_to(tree / kind)
+        found.append(load_drawings([source], CONFIG, cache=tmp_path / "cache"))
+    assert not set(found[0].designs) & set(found[1].designs)
+    shutil.rmtree(tree / "kind0" / "sort0")
+    again = load_drawings([tmp_path / "only-kind0"], CONFIG, cache=tmp_path / "cache")
+    assert len(again) < len(found[0])
+    before = cutting._files(tree)
+    (tree / "kind1" / "above").symlink_to(tree)
+    assert sorted(cutting._files(tree)) == sorted(before)

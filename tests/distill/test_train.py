@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,15 +21,18 @@ from safetensors.torch import load_file
 
 from distill import batches as batches_module
 from distill import train as module
-from distill.batches import epoch_steps
+from distill.batches import Batch, Batches, epoch_steps, prepared
 from distill.config import TrainConfig
 from distill.data import load_drawings
 from distill.model import load_student, make_student
 from distill.objective import Objective
+from distill.parallel import World
 from distill.train import train, validate
-from edge_retrieval.errors import ConfigError, SourceError
+from edge_retrieval.errors import ConfigError, EvaluationError, SourceError
 
 T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+ALONE = World(0, 1, torch.device("cpu"))
 TINY = TrainConfig(
     backbone="test_efficientnet", size=32, dim=16, epochs=3, classes=3, subclasses=2, designs=3,
     figures=2, threads=1, held_out=0.3, lr=4e-3, seed=1,
@@ -106,6 +115,56 @@ def test_a_run_that_was_stopped_resumes_to_the_same_weights(
     columns = ("epoch", "step", "loss", "mAP")
     strip = [[row[name] for name in columns] for row in rows_of(out)]
     assert strip == [[row[name] for name in columns] for row in rows_of(run)]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from distill.config import TrainConfig
+from distill.train import train
+
+out, source, cache, step = sys.argv[1:]
+left = int(step)
+
+def killed(items, description, total=None):
+    global left
+    for item in items:
+        if description.startswith("Epoch"):
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+        yield item
+
+train(TrainConfig.load(Path(out + ".toml")), [Path(source)], Path(out), cache=Path(cache),
+      track=killed)
+"""
+
+
+@pytest.mark.parametrize("save_every", [0, 1])
+def test_a_run_that_was_killed_at_a_random_step_ends_with_the_same_metrics(
+    source: Path, cache: Path, tmp_path: Path, save_every: int
+) -> None:
+    """Whole epochs are done again; with `save_every` a begun one goes on where it was saved."""
+    config = replace(TINY, ema=0.8, loss="hierarchical+arcface", save_every=save_every)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    result = train(config, [source], whole, cache=cache)
+    step = int(np.random.default_rng().integers(result.steps))
+    config.save(tmp_path / "killed.toml")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(killed), str(source), str(cache), str(step)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    train(config, [source], killed, cache=cache, resume=True)
+    for name in ("last", "best"):
+        weights, resumed = (load_file(run / f"{name}.safetensors") for run in (whole, killed))
+        assert all(torch.equal(weights[key], resumed[key]) for key in weights), f"step {step}"
+    rows, again = rows_of(whole), rows_of(killed)
+    for row in (*rows, *again):
+        del row["figures_per_s"]
+    assert again == rows, f"killed before step {step}"
 
 
 def test_a_finished_run_resumes_to_itself(source: Path, cache: Path, run: Path) -> None:
@@ -214,3 +273,138 @@ def test_each_step_takes_a_batch_of_every_source_and_the_epoch_sees_every_design
         assert all(len(batch) > 0 for batch in batches)
         seen = {tuple(code) for batch in batches for code in scheme.codes[batch]}
         assert seen == {tuple(code) for code in scheme.codes}
+
+
+def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_when_there_is_room(
+    source: Path, cache: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Path.write_bytes, 0
+
+    def full(path: Path, content: Any) -> int:
+        nonlocal calls
+        calls += "safetensors" in path.name or "state" in path.name
+        if calls == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, content)
+
+    out = tmp_path / "run"
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ConfigError, match="No space left") as said:
+        train(TINY, [source], out, cache=cache)
+    assert "--resume" in said.value.hint
+    monkeypatch.undo()
+    train(TINY, [source], out, cache=cache, resume=True)
+    whole, resumed = (load_file(one / "last.safetensors") for one in (run, out))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole() -> None:
+    config = replace(TINY, backbone="test_vit", size=64)
+    student = make_student(config).train()
+    student.norm = torch.nn.Identity()  # statistics of a part are not those of the whole
+    objective = Objective(config, depths=[3], designs=[6])
+    codes = torch.arange(12)[:, None] // torch.tensor([[6, 4, 2]])
+    batch = Batch(
+        torch.randn(12, 1, 64, 64), torch.arange(12), codes, torch.zeros(12, dtype=torch.long),
+        torch.tensor([12]),
+    )  # fmt: skip
+    found = []
+    for parts in (1, 3, 5):
+        student.zero_grad()
+        own = replace(config, accumulate=parts)
+        loss = module._backward(student, objective, batch, None, own, ALONE)
+        found.append((loss, [p.grad.clone() for p in student.parameters() if p.grad is not None]))
+    for loss, gradients in found[1:]:
+        torch.testing.assert_close(loss, found[0][0])
+        torch.testing.assert_close(gradients, found[0][1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_training_without_progress_stops_early(source: Path, cache: Path, tmp_path: Path) -> None:
+    config = replace(TINY, epochs=20, lr=0.0, patience=2, mirror=0.0)
+    result = train(config, [source], tmp_path / "run", cache=cache)
+    assert result.stopped_early
+    assert result.epochs < 20
+    rows = rows_of(tmp_path / "run")
+    best = max(float(row["H-AP"]) for row in rows)
+    assert all(float(row["H-AP"]) < best + 1e-9 for row in rows[-2:])
+
+
+def test_worker_processes_make_the_same_batches(source: Path, cache: Path) -> None:
+    drawings = load_drawings([source], TINY, cache=cache)
+    steps = epoch_steps(TINY, drawings.schemes, epoch=2, done=0)
+    batches = Batches(steps, drawings.schemes, drawings, TINY, epoch=2, first=1)
+    by_thread, by_processes = (list(prepared(batches, workers)) for workers in (0, 2))
+    assert len(by_thread) == len(by_processes) == len(steps) - 1
+    for one, other in zip(by_thread, by_processes, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_processes_share_a_step_without_loss_or_change(source: Path, cache: Path) -> None:
+    drawings = load_drawings([source], TINY, cache=cache)
+    steps = epoch_steps(TINY, drawings.schemes, epoch=0, done=0)
+    alone = Batches(steps, drawings.schemes, drawings, TINY, epoch=0)[0]
+    images = [
+        Batches(steps, drawings.schemes, drawings, TINY, epoch=0, rank=rank, ranks=3)[0]
+        for rank in range(3)
+    ]
+    assert [len(part.images) for part in images] == images[0].counts.tolist()
+    order = torch.cat([torch.arange(len(alone.rows))[rank::3] for rank in range(3)])
+    assert torch.equal(torch.cat([part.images for part in images]), alone.images[order])
+    assert all(torch.equal(part.rows, alone.rows[order]) for part in images)
+    assert all(torch.equal(part.codes, alone.codes[order]) for part in images)
+
+
+def test_a_validation_source_that_was_trained_on_is_refused(
+    source: Path, cache: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "other"
+    (copy / "kind0").mkdir(parents=True)
+    (copy / "kind0" / "sort0").symlink_to(source / "kind0" / "sort0")
+    with pytest.raises(EvaluationError) as said:
+        train(TINY, [source], tmp_path / "run", validation=[copy], cache=cache)
+    assert said.value.hint
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+def test_a_validation_source_takes_the_place_of_held_out_designs(
+    source: Path, cache: Path, tmp_path: Path
+) -> None:
+    parts = {}
+    for name, kinds in {"a": ("kind0", "kind1"), "b": ("kind2",)}.items():
+        parts[name] = tmp_path / name
+        parts[name].mkdir()
+        for kind in kinds:
+            (parts[name] / kind).symlink_to(source / kind)
+    config = replace(TINY, epochs=1)
+    train(config, [parts["a"]], tmp_path / "run", validation=[parts["b"]], cache=cache)
+    said = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert said["training"]["a"]["design"] == 24
+    assert said["held_out"]["b"]["design"] == 12
+    assert said["validation"] == ["b"]
+
+
+def test_what_a_label_tree_cannot_teach_is_told_beforehand(
+    source: Path, cache: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd"
+    (odd / "kind0").mkdir(parents=True)
+    (odd / "kind0" / "sort0").symlink_to(source / "kind0" / "sort0")
+    (odd / "kind0" / "sort3").mkdir()
+    (odd / "kind0" / "sort3" / "D30").symlink_to(source / "kind0" / "sort3" / "D30")
+    told: list[str] = []
+    config = replace(TINY, epochs=1, held_out=0.0)
+    train(config, [odd], tmp_path / "run", cache=cache, tell=told.append)
+    assert any("same class" in line for line in told)
+    assert any("1 of 2 at level subclass have one design" in line for line in told)
+    one = tmp_path / "one"
+    (one / "a" / "b").mkdir(parents=True)
+    (one / "a" / "b" / "D0").symlink_to(source / "kind0" / "sort0" / "D00")
+    with pytest.raises(SourceError, match="one design"):
+        train(config, [one], tmp_path / "other", cache=cache)
+
+
+def test_a_run_leaves_pictures_of_how_it_went(run: Path) -> None:
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    page = (run / "worst.html").read_text(encoding="utf-8")
+    assert "data:image/png" in page and "H-AP" in page
+    assert (run / "seen.npz").is_file()
