@@ -98,7 +98,7 @@ class Drawings:
         """Return training and held-out schemes.
 
         Numbers that differ only in the last digit go to the same side: consecutive registrations
-        are often sibling designs of one maker. So do designs that share a near-duplicate figure.
+        are often sibling designs of one maker. So do designs with half of their figures in common.
         Equal (share, seed) give the same split.
         """
         numbers = sorted(set(self.designs))
@@ -108,7 +108,7 @@ class Drawings:
         block = block.reshape(-1)
         held: list[int] = []
         if share > 0:
-            group = self._groups(block, block[design], share)
+            group = self._groups(block, design, share)
             order = sorted(set(group.tolist()), key=lambda one: _hash(f"{seed}/{names[one]}"))
             held = _held(order, np.bincount(group), share)
         is_held = np.isin(group, held)[design] if held else np.zeros(len(design), bool)  # (N,)
@@ -119,17 +119,17 @@ class Drawings:
         return sides[0], sides[1]
 
     def _groups(
-        self, block: NDArray[np.int64], block_of: NDArray[np.int64], share: float
+        self, block: NDArray[np.int64], design: NDArray[np.int64], share: float
     ) -> NDArray[np.int64]:
         """Return ``(D,)``: the group of each design, by the least block of numbers in it.
 
         Args:
             block: ``(D,)`` of each design.
-            block_of: ``(N,)`` of each figure.
+            design: ``(N,)`` of each figure.
             share: To be held out.
         """
         for threshold in (NEAR, *SURER):
-            group = linked(self.signatures, block_of, threshold=threshold)[block]
+            group = linked(self.signatures, design, block, threshold=threshold)
             if len(group) - np.bincount(group).max() >= share * len(group):
                 return group
         return block

@@ -162,6 +162,54 @@ def _all_pairs(first: Signatures, second: Signatures, threshold: float) -> Itera
         yield Pairs(rows + start, columns, similarity[rows, columns])
 
 
+def twins(
+    first: Signatures,
+    first_design: NDArray[np.int64],
+    second: Signatures,
+    second_design: NDArray[np.int64],
+    *,
+    threshold: float = NEAR,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the pairs of designs that share at least half of the figures of either.
+
+    One figure is not enough: many designs of plain shape have a disc or a rectangle for a bottom
+    view. Half of either, not of both: one source may have all views, another the front page alone.
+
+    Args:
+        first: ``(N, K)``.
+        first_design: ``(N,)`` design of each figure, 0, 1, ...
+        second: ``(M, K)``.
+        second_design: ``(M,)`` likewise, in numbers of its own.
+        threshold: Cosine from which two figures are one drawing.
+
+    Returns:
+        ``(P, 2)`` designs, and ``(P,)`` the greatest cosine of their figures.
+    """
+    parts = list(near_pairs(first, second, threshold=threshold)) or [_NONE]
+    rows = np.concatenate([part.first for part in parts])  # (pairs,)
+    columns = np.concatenate([part.second for part in parts])
+    similarity = np.concatenate([part.similarity for part in parts])
+    one, other = first_design[rows], second_design[columns]  # (pairs,)
+    both, place = np.unique(np.stack([one, other], axis=1), axis=0, return_inverse=True)
+    place = place.reshape(-1)
+    shares = []
+    for figures, design, side in ((rows, first_design, 0), (columns, second_design, 1)):
+        # Each figure counts once for a pair of designs, however many it resembles there.
+        once = np.unique(np.stack([place, figures], axis=1), axis=0)[:, 0]
+        count = np.bincount(once, minlength=len(both))  # (P,)
+        shares.append(count / np.bincount(design, minlength=1)[both[:, side]])
+    greatest = np.zeros(len(both), np.float32)
+    np.maximum.at(greatest, place, similarity)
+    kept = np.maximum(*shares) >= SHARED
+    return both[kept], greatest[kept]
+
+
+_NONE = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
+SHARED = 0.5
+"""Share of a design's figures that make it another's twin."""
+
+
 def find_leaks(
     train_sig: Signatures,
     train_designs: Sequence[str],
@@ -170,7 +218,7 @@ def find_leaks(
     *,
     threshold: float = NEAR,
 ) -> list[Leak]:
-    """Return the designs that are in both sets: by number, or by a near-duplicate figure.
+    """Return the designs that are in both sets: by number, or as `twins`.
 
     Args:
         train_sig: ``(N, K)`` of the figures that were trained on.
@@ -183,10 +231,14 @@ def find_leaks(
         The surest first, each pair of designs once.
     """
     best = {(number, number): 1.0 for number in set(train_designs) & set(test_designs)}
-    for pairs in near_pairs(train_sig, test_sig, threshold=threshold):
-        for row, column, similarity in zip(*pairs, strict=True):
-            key = train_designs[row], test_designs[column]
-            best[key] = max(best.get(key, -1.0), float(similarity))
+    trained, trained_of = np.unique(np.array(train_designs, np.str_), return_inverse=True)
+    tested, tested_of = np.unique(np.array(test_designs, np.str_), return_inverse=True)
+    pairs, similarity = twins(
+        train_sig, trained_of.reshape(-1), test_sig, tested_of.reshape(-1), threshold=threshold
+    )
+    for (one, other), cosine in zip(pairs.tolist(), similarity.tolist(), strict=True):
+        key = str(trained[one]), str(tested[other])
+        best[key] = max(best.get(key, -1.0), cosine)
     ordered = sorted(best.items(), key=lambda item: (-item[1], item[0]))
     return [Leak(*key, min(similarity, 1.0)) for key, similarity in ordered]
 
@@ -225,16 +277,22 @@ def said_of(leaks: Sequence[Leak]) -> str:
 
 
 def linked(
-    signatures: Signatures, groups: NDArray[np.int64], *, threshold: float = NEAR
+    signatures: Signatures,
+    design: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    threshold: float = NEAR,
 ) -> NDArray[np.int64]:
-    """Join groups of figures that share a near-duplicate.
+    """Join groups of designs that hold `twins`.
 
     Args:
         signatures: ``(N, K)``.
-        groups: ``(N,)`` group of each figure, 0, 1, ...
+        design: ``(N,)`` design of each figure, 0, 1, ...
+        groups: ``(D,)`` group of each design, 0, 1, ...
+        threshold: Cosine from which two figures are one drawing.
 
     Returns:
-        ``(G,)`` for each group the least number of the groups it is joined with.
+        ``(D,)`` for each design the least number of the groups that its own is joined with.
     """
     parents = np.arange(int(groups.max(initial=-1)) + 1)
 
@@ -244,12 +302,12 @@ def linked(
             group = int(parents[group])
         return group
 
-    for pairs in near_pairs(signatures, signatures, threshold=threshold):
-        ends = np.stack([groups[pairs.first], groups[pairs.second]], axis=1)  # (P, 2)
-        for one, other in np.unique(ends[ends[:, 0] < ends[:, 1]], axis=0).tolist():
-            low, high = sorted((root(one), root(other)))
-            parents[high] = low
-    return np.array([root(group) for group in range(len(parents))], np.int64)
+    pairs, _ = twins(signatures, design, signatures, design, threshold=threshold)
+    ends = np.sort(groups[pairs], axis=1)  # (P, 2)
+    for one, other in np.unique(ends[ends[:, 0] < ends[:, 1]], axis=0).tolist():
+        low, high = sorted((root(one), root(other)))
+        parents[high] = low
+    return np.array([root(int(group)) for group in groups], np.int64)
 
 
 def save_seen(file: Path, signatures: Signatures, designs: Sequence[str]) -> None:

@@ -295,11 +295,13 @@ def test_consecutive_numbers_stay_on_one_side(drawings: Drawings) -> None:
         assert not blocks[0] & blocks[1]
 
 
-def test_designs_that_share_a_figure_stay_on_one_side(tmp_path: Path) -> None:
+def test_designs_that_share_half_of_their_figures_stay_on_one_side(tmp_path: Path) -> None:
     root = draw_tree(tmp_path / "tree", designs=12)
     for twin, of in ((3, 8), (8, 11)):
         folder = next(root.rglob(f"D{twin:04d}7"))
-        shutil.copy(next(root.rglob(f"D{of:04d}7")) / "0.png", folder / "copy.png")
+        for figure in ("0.png", "1.png"):
+            original = next(root.rglob(f"D{of:04d}7")) / figure
+            shutil.copy(original, folder / f"copy-{figure}")
     found = load_drawings([root], CONFIG, cache=tmp_path / "cache")
     numbers = np.array(found.designs)
     together = {"D00037", "D00087", "D00117"}

@@ -24,6 +24,7 @@ from distill.leaks import (
     refuse_leaks,
     save_seen,
     signatures,
+    twins,
 )
 from edge_retrieval.drawing import Preprocessing, cut_sheet, fit
 from edge_retrieval.errors import ConfigError, EvaluationError
@@ -166,12 +167,46 @@ def test_a_leak_is_refused_by_name_and_none_is_not() -> None:
 
 
 def test_groups_are_linked_through_others() -> None:
+    """Eight designs of a figure each, in seven groups: 1 is 2's twin, 3 is 4's and 7's."""
     rows = random_signatures(8, 0)
     rows[[1, 3]] = nudged(rows[[2, 4]], 0.1)
     rows[7] = nudged(rows[3:4], 0.05)[0]
     groups = np.array([0, 1, 2, 2, 3, 4, 5, 6])
-    assert linked(rows, groups).tolist() == [0, 1, 1, 1, 4, 5, 1]
-    assert linked(rows, groups, threshold=1.1).tolist() == list(range(7))
+    alone = np.arange(8)
+    assert linked(rows, alone, groups).tolist() == [0, 1, 1, 1, 1, 4, 5, 1]
+    assert linked(rows, alone, groups, threshold=1.1).tolist() == groups.tolist()
+
+
+def test_designs_are_twins_by_half_of_the_figures_of_either() -> None:
+    """By loops over all pairs of designs and of figures."""
+    rng = np.random.default_rng(0)
+    first, second = random_signatures(30, 1), random_signatures(24, 2)
+    copied = rng.permutation(24)[:14]
+    second[copied] = nudged(first[rng.integers(0, 30, 14)], 0.05)
+    one, other = np.sort(rng.integers(0, 6, 30)), np.sort(rng.integers(0, 9, 24))
+    one[:6], other[:9] = range(6), range(9)  # each design has a figure
+    found, cosine = twins(first, one, second, other)
+    near = first.astype(np.float64) @ second.astype(np.float64).T >= NEAR
+    expected = set()
+    for a in range(6):
+        for b in range(9):
+            block = near[one == a][:, other == b]
+            if max(block.any(1).mean(), block.any(0).mean()) >= 0.5:
+                expected.add((a, b))
+    assert {tuple(pair) for pair in found.tolist()} == expected
+    assert 0 < len(expected) < near.any(0).sum()
+    assert (cosine >= NEAR).all()
+
+
+def test_one_shared_bottom_view_makes_no_twins_but_a_front_page_does() -> None:
+    views = random_signatures(8, 3)
+    other = random_signatures(4, 4)
+    other[3] = views[3]  # two designs of four views, both standing on a disc
+    four = np.zeros(4, np.int64)
+    assert len(twins(views[:4], four, other, four)[0]) == 0
+    front = views[:1], np.zeros(1, np.int64)
+    assert twins(views[:4], four, *front)[0].tolist() == [[0, 0]]
+    assert twins(*front, views[:4], four)[0].tolist() == [[0, 0]]
 
 
 def test_what_was_seen_is_kept_and_damage_is_told(tmp_path: Path) -> None:
