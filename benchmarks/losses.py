@@ -100,9 +100,10 @@ def draw(result: dict[str, Any], out: Path) -> None:
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(places, losses)
+    config, steps = result["config"], result["rows"][0]["steps"]
     figure.suptitle(
-        f"{result['config']['backbone']}, {result['config']['size']} px, {result['rows'][0]['steps']} steps:"
-        f" each dot a seed, each bar a mean ({result['test']})",
+        f"{config['backbone']}, {config['size']} px, {steps} steps: each dot a seed, each bar a"
+        f" mean ({result['test']})",
         fontsize=11,
     )
     figure.savefig(out, dpi=130)

@@ -141,6 +141,88 @@ def recipes() -> str:
     return table(["recipe", "mean cosine", "worst 1 %", "overlap@10", "MB"], rows) + "\n\n" + note
 
 
+def spread(values: list[float]) -> str:
+    """Mean and sample standard deviation of some seeds."""
+    mean = sum(values) / len(values)
+    deviation = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
+    return f"{mean:.4f} ± {deviation:.4f}"
+
+
+def seeds(
+    rows: list[dict[str, Any]], name: str, measures: dict[str, tuple[str, str]]
+) -> list[list[str]]:
+    """One line for each value of `name`: mean and spread of each measure over the seeds."""
+    lines = []
+    for value in dict.fromkeys(row[name] for row in rows):
+        own = [row for row in rows if row[name] == value]
+        cells = []
+        for where, measure in measures.values():
+            found = [row[where][measure] for row in own if measure in row[where]]
+            cells.append(spread(found) if found else "")
+        lines.append([value, *cells])
+    return lines
+
+
+TESTED = {
+    "H-AP": ("test", "H-AP"),
+    "patent mAP": ("test", "patent mAP"),
+    "subclass mAP": ("test", "subclass mAP"),
+    "subclass mAP, exclusive": ("test", "subclass mAP, exclusive"),
+    "class mAP, exclusive": ("test", "class mAP, exclusive"),
+}
+
+
+def losses(name: str) -> str:
+    """The losses on one backbone: on real multi-view patents, and on held-out designs."""
+    result = load(name)
+    rows, config = result["rows"], result["config"]
+    held = sorted({key for row in rows for key in row["held_out"] if key.startswith("mAP ")})
+    inner = {key.removeprefix("mAP "): ("held_out", key) for key in held}
+    outer = table(["loss", *TESTED], seeds(rows, "loss", TESTED))
+    within = table(["loss", *inner], seeds(rows, "loss", inner))
+    note = (
+        f"{config['backbone']} ({config['weights'].rsplit('/', 1)[-1]} weights at the start),"
+        f" {config['size']} px, {rows[0]['steps']} steps, {len({r['seed'] for r in rows})} seeds,"
+        f" mean ± standard deviation. Trained on {' and '.join(result['train'])}; tested on"
+        f" {result['test']} (gallery {rows[0]['gallery']}); {result['convention']}."
+    )
+    return (
+        f"{outer}\n\n{note}\n\nThe same runs on designs held out of the training sources (mAP;"
+        f" class and subclass exclusive):\n\n{within}\n\n![]({'results/' + name + '.png'})"
+    )
+
+
+def distillation() -> str:
+    """A student with and without a teacher."""
+    result = load("distillation")
+    lines = seeds(result["rows"], "way", TESTED)
+    bare = [f"{result['teacher_scores'][measure]:.4f}" for _, measure in TESTED.values()]
+    lines.append([f"(the teacher's plain features: {result['teacher']} px)", *bare])
+    note = (
+        f"{result['backbone']}, {result['size']} px, {result['rows'][0]['steps']} steps,"
+        f" {len({r['seed'] for r in result['rows']})} seeds, mean ± standard deviation; trained on"
+        f" {' and '.join(result['train'])}, tested on {result['test']}; {result['convention']}."
+    )
+    return table(["", *TESTED], lines) + "\n\n" + note
+
+
+def throughput() -> str:
+    """The training loop against a bare loop."""
+    result = load("throughput")
+    rows = []
+    for name, what in (("bare", "bare forward and backward"), ("train", "the whole training loop")):
+        samples = sorted(row[name] for row in result["rows"])
+        rows.append([what, *(f"{percentile(samples, q):.0f}/s" for q in (50, 0, 100))])
+    ratios = sorted(row["ratio"] for row in result["rows"])
+    rows.append(["ratio", *(f"{percentile(ratios, q):.2f}" for q in (50, 0, 100))])
+    note = (
+        f"{result['backbone']}, {result['size']} px, batches of {result['batch']},"
+        f" {result['threads']} threads, {len(result['rows'])} rounds of {result['steps']} steps in"
+        f" turn; {result['host']['cpu']}."
+    )
+    return table(["images a second", "median", "least", "most"], rows) + "\n\n" + note
+
+
 def percentile(samples: list[float], q: float) -> float:
     """Interpolate linearly between the sorted samples."""
     place = (len(samples) - 1) * q / 100
@@ -155,6 +237,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "latency": latency,
     "precision": precision,
     "recipes": recipes,
+    "losses_scratch": lambda: losses("losses-scratch"),
+    "distillation": distillation,
+    "throughput": throughput,
 }
 
 
