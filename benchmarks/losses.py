@@ -57,7 +57,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "question": "the losses on one backbone, one training set, equal steps",
         "recipe": name,
-        "config": {k: getattr(config, k) for k in SHOWN},
+        "config": {k: getattr(config, k) for k in SHOWN} | {"weights": Path(config.weights).name},
         "train": [path.name for path in args.train],
         "test": args.test.name,
         "convention": "leave one figure out; AP over the whole ranking; cosine; last weights",

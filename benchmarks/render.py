@@ -181,7 +181,7 @@ def losses(name: str) -> str:
     outer = table(["loss", *TESTED], seeds(rows, "loss", TESTED))
     within = table(["loss", *inner], seeds(rows, "loss", inner))
     note = (
-        f"{config['backbone']} ({config['weights'].rsplit('/', 1)[-1]} weights at the start),"
+        f"{config['backbone']} (weights at the start: {config['weights']}),"
         f" {config['size']} px, {rows[0]['steps']} steps, {len({r['seed'] for r in rows})} seeds,"
         f" mean ± standard deviation. Trained on {' and '.join(result['train'])}; tested on"
         f" {result['test']} (gallery {rows[0]['gallery']}); {result['convention']}."
@@ -238,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "precision": precision,
     "recipes": recipes,
     "losses_scratch": lambda: losses("losses-scratch"),
+    "losses_pretrained": lambda: losses("losses-pretrained"),
     "distillation": distillation,
     "throughput": throughput,
 }
