@@ -11,12 +11,14 @@ import contextlib
 import os
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
+from edge_retrieval.errors import ConfigError
 from edge_retrieval.provenance import available_cores
 
 
@@ -40,6 +42,11 @@ class World:
         return self.rank == 0
 
     @property
+    def gpus(self) -> list[torch.device]:
+        """The GPU that this process computes on, if it does."""
+        return [self.device] if self.device.type == "cuda" else []
+
+    @property
     def threads(self) -> int:
         """Cores for this process, all of them being on one machine."""
         return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -58,20 +65,41 @@ class World:
         return box[0]
 
 
+PATIENCE = timedelta(days=7)
+"""How long processes wait for one another: the first one cuts all drawings, and asks the teacher.
+One that dies is noticed at once, by `torchrun`."""
+
+
 @contextlib.contextmanager
 def joined() -> Generator[World, None, None]:
-    """Join the processes that `torchrun` started; without it, be the only one."""
+    """Join the processes that `torchrun` started; without it, be the only one.
+
+    Raises:
+        ConfigError: More processes than GPUs; or, in all the others, that one of them stopped.
+    """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place >= count:
+            raise ConfigError(
+                f"process {place + 1} of this machine has no GPU: it has {count}",
+                hint=f"torchrun --nproc-per-node {count} ..., or fewer",
+            )
+        device = torch.device("cuda", place)
         torch.cuda.set_device(device)
     if size == 1 or distributed.is_initialized():
         yield World(rank, size, device)
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(rank, size, device)
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise ConfigError(
+            "another process of this training stopped", hint="see what that one said"
+        ) from error
     finally:
         distributed.destroy_process_group()
 

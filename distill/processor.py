@@ -1,12 +1,14 @@
-"""Modes of the processor and of the C library that training wants."""
+"""What training wants of the processor, of the C library and of torch's random numbers."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import torch
+from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -31,3 +33,18 @@ def keep_freed_memory() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         mallopt(m_mmap_threshold, 1 << 30)
         mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
+def random_state() -> dict[str, Tensor]:
+    """Return the state of torch's random numbers, and of the GPU's: dropout draws there."""
+    state = {"rng": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda_rng"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Go back to what `random_state` returned; other keys are left alone."""
+    torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda_rng"])

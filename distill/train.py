@@ -28,7 +28,12 @@ from distill.gallery import worst_queries, write_gallery
 from distill.model import Student, TorchEncoder, load_student, make_student
 from distill.objective import Labels, Objective
 from distill.parallel import World, average_gradients, gather, joined, synchronise_norms
-from distill.processor import keep_freed_memory, tiny_numbers_are_zero
+from distill.processor import (
+    keep_freed_memory,
+    random_state,
+    set_random_state,
+    tiny_numbers_are_zero,
+)
 from distill.teacher import open_teacher, teacher_embeddings
 from distill.weights import has_folded_norms, unfold_norms
 from edge_retrieval.errors import ConfigError, SourceError
@@ -127,7 +132,7 @@ def train(
         SourceError: Nothing to train on.
     """
     cache = cache or out / "cache"
-    with joined() as world, tiny_numbers_are_zero(), torch.random.fork_rng():
+    with joined() as world, tiny_numbers_are_zero(), torch.random.fork_rng(world.gpus):
         torch.manual_seed(config.seed)  # dropout, where a backbone has it
         torch.set_num_threads(config.threads or world.threads)
         keep_freed_memory()
@@ -163,7 +168,7 @@ def train(
         if state is not None:
             for name, part in parts.items():
                 part.load_state_dict(state[name])
-            torch.set_rng_state(state["rng"])
+            set_random_state(state)
             done = _Progress(**state["progress"])
         synchronise_norms(student, world)
 
@@ -351,12 +356,13 @@ def _backward(
     labels = Labels(batch.codes.to(device), batch.scheme.to(device))
     wanted = None if targets is None else targets[batch.rows].to(device)
     counts: list[int] = batch.counts.tolist()
-    parts = images.chunk(config.accumulate)
+    # As many parts in every process, for batch norm waits for the others; of two figures or more.
+    parts = images.tensor_split(min(config.accumulate, max(1, min(counts) // 2)))
     with torch.autocast(device.type, torch.bfloat16, enabled=_uses_bf16(config, device)):
         if len(parts) == 1:
             loss: Tensor = objective(gather(student(images), counts), labels, wanted)
         else:
-            dice = torch.get_rng_state()
+            dice = random_state()
             with torch.no_grad():
                 whole = torch.cat([student(part) for part in parts])
             whole.requires_grad_()
@@ -364,7 +370,7 @@ def _backward(
     loss.backward()  # type: ignore[no-untyped-call]
     if len(parts) > 1:
         assert whole.grad is not None
-        torch.set_rng_state(dice)  # the same dropout
+        set_random_state(dice)  # the same dropout
         gradients = torch.split(whole.grad, [len(part) for part in parts])
         for part, gradient in zip(parts, gradients, strict=True):
             with torch.autocast(device.type, torch.bfloat16, enabled=_uses_bf16(config, device)):
@@ -465,7 +471,7 @@ def _write_start(
 
 def _state(parts: dict[str, Any], done: _Progress) -> dict[str, Any]:
     said = {name: part.state_dict() for name, part in parts.items()}
-    return {**said, "rng": torch.get_rng_state(), "progress": asdict(done)}
+    return {**said, **random_state(), "progress": asdict(done)}
 
 
 def _save_state(parts: dict[str, Any], done: _Progress, out: Path) -> None:

@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 from distill.config import TrainConfig
 from distill.parallel import World, gather, joined, synchronise_norms
+from distill.processor import random_state, set_random_state
 from distill.train import train
+from edge_retrieval.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 SHARED = TrainConfig(
@@ -83,7 +85,9 @@ def test_a_training_by_two_processes_is_that_of_one(source: Path, tmp_path: Path
 import sys
 from pathlib import Path
 from distill.config import TrainConfig
+from distill.processor import random_state, set_random_state
 from distill.train import train
+from edge_retrieval.errors import ConfigError
 
 folder = Path(sys.argv[1])
 train(TrainConfig.load(folder / "shared.toml"), [Path({str(source)!r})], folder / "shared",
@@ -102,6 +106,48 @@ train(TrainConfig.load(folder / "shared.toml"), [Path({str(source)!r})], folder 
         float((weights[0][name] - weights[1][name]).float().abs().max()) for name in weights[0]
     ]
     assert np.quantile(moved, 0.9) < 5e-3
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from distill.parallel import joined
+from edge_retrieval.errors import ConfigError
+
+try:
+    with joined() as world:
+        if world.leads:
+            raise ConfigError("the disk is full", hint="make room")
+        world.wait()
+except ConfigError as error:
+    Path(sys.argv[1], str(world.rank)).write_text(str(error))
+"""
+
+
+def test_where_one_process_stops_the_others_say_so_in_one_line(tmp_path: Path) -> None:
+    run(STOPPED, tmp_path, processes=2)
+    assert (tmp_path / "0").read_text() == "the disk is full"
+    assert (tmp_path / "1").read_text() == "another process of this training stopped"
+
+
+def test_more_processes_than_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(ConfigError, match="no GPU"), joined():
+        pass
+
+
+def test_random_numbers_of_the_gpu_are_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.tensor([7]))
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", given.append)
+    before = random_state()
+    first = torch.rand(3)
+    set_random_state({**before, "model": None})
+    assert torch.equal(torch.rand(3), first)
+    assert given == [torch.tensor([7])]
 
 
 def test_without_torchrun_a_process_is_alone() -> None:

@@ -319,6 +319,31 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole() -> None:
         torch.testing.assert_close(gradients, found[0][1], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("accumulate", [4, 1000])
+def test_every_process_computes_a_batch_in_as_many_parts_of_two_figures_or_more(
+    monkeypatch: pytest.MonkeyPatch, accumulate: int
+) -> None:
+    """Batch norm waits for the other processes in each part, and has no variance of one figure."""
+    config = replace(TINY, accumulate=accumulate)
+    student = make_student(config).train()
+    sizes: list[int] = []
+    student.register_forward_pre_hook(lambda _, images: sizes.append(len(images[0])))
+    monkeypatch.setattr(module, "gather", lambda rows, _: rows)
+    calls = []
+    for share in (7, 6):  # of one batch of 13
+        codes = torch.zeros(share, 3, dtype=torch.long)
+        batch = Batch(
+            torch.randn(share, 1, 32, 32), torch.arange(share), codes, codes[:, 0],
+            torch.tensor([7, 6]),
+        )  # fmt: skip
+        sizes.clear()
+        module._backward(student, Objective(config, depths=[3], designs=[1]), batch, None, config,
+                         ALONE)  # fmt: skip
+        assert min(sizes) > 1
+        calls.append(len(sizes))
+    assert calls[0] == calls[1] > 2
+
+
 def test_a_training_without_progress_stops_early(source: Path, cache: Path, tmp_path: Path) -> None:
     config = replace(TINY, epochs=20, lr=0.0, patience=2, mirror=0.0)
     result = train(config, [source], tmp_path / "run", cache=cache)
