@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,18 @@ def run_facts(
     validation: Sequence[Path],
     drawings: Drawings,
     training: Sequence[Scheme],
+    others: Drawings,
     held: Sequence[Scheme],
 ) -> dict[str, Any]:
     """Return the provenance of a run.
+
+    Args:
+        sources: What `drawings` was loaded from.
+        validation: What `others` was loaded from, if anything.
+        drawings: Those that `training` is of.
+        training: What is trained on.
+        others: Drawings that `held` is of.
+        held: What is held out.
 
     Raises:
         SourceError: A scheme has one design only.
@@ -34,9 +44,19 @@ def run_facts(
         "training": {s.name: _counts(s) for s in training},
         "held_out": {s.name: _counts(s) for s in held},
         "drawings": drawings.digest,
+        "split": _split(training, others, held),
         "problems": len(drawings.problems),
         "notes": [note for scheme in training for note in _notes(scheme)],
     }
+
+
+def _split(training: Sequence[Scheme], others: Drawings, held: Sequence[Scheme]) -> str:
+    """Return a digest of what is trained on and what is held out."""
+    digest = hashlib.sha256(others.digest.encode())
+    for side in (training, held):
+        rows = np.concatenate([np.empty(0, np.int64), *(scheme.rows for scheme in side)])
+        digest.update(str(len(rows)).encode() + rows.tobytes())
+    return digest.hexdigest()
 
 
 def _counts(scheme: Scheme) -> dict[str, int]:

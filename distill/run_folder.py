@@ -15,7 +15,7 @@ import csv
 import errno
 import io
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,20 @@ def write_json(file: Path, value: Any) -> None:
     write_bytes(file, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def refuse_inside(out: Path, sources: Sequence[Path]) -> None:
+    """Refuse a run folder within a source: its pictures would be read as drawings.
+
+    Raises:
+        ConfigError: It lies there.
+    """
+    for source in sources:
+        if out.resolve().is_relative_to(source.resolve()):
+            raise ConfigError(
+                f"{out} lies within the source {source}",
+                hint="choose a folder outside: what a run writes would be read as drawings",
+            )
+
+
 def begin(config: TrainConfig, out: Path, *, resume: bool) -> dict[str, Any] | None:
     """Check a run folder and make it if need be; return the state to go on from.
 
@@ -91,18 +105,36 @@ def begin(config: TrainConfig, out: Path, *, resume: bool) -> dict[str, Any] | N
 
 
 def write_start(config: TrainConfig, out: Path, facts: Mapping[str, Any]) -> None:
-    """Write settings and provenance; refuse to go on with other drawings than it began with."""
+    """Write settings and provenance; refuse to go on with other drawings than it began with.
+
+    Raises:
+        ConfigError: That, or a damaged `provenance.json`, or a file cannot be written.
+    """
     file = out / "provenance.json"
     if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))["drawings"]
-        if before != facts["drawings"]:
-            raise ConfigError(
-                f"{out} was begun with other drawings",
-                hint="give the sources it was begun with, unchanged, or choose another folder",
-            )
+        before = _provenance(file)
+        for key, what in {"drawings": "drawings", "split": "drawings held out"}.items():
+            if before.get(key, facts[key]) != facts[key]:  # an older version wrote no split
+                raise ConfigError(
+                    f"{out} was begun with other {what}",
+                    hint="give --data and --valid as it was begun, unchanged, or choose another"
+                    " folder",
+                )
+    partial = out / ".config.toml.partial"
     with writing(out / "config.toml"):
-        config.save(out / "config.toml")
+        config.save(partial)
+        partial.replace(out / "config.toml")
     write_json(file, facts)
+
+
+def _provenance(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+    except ValueError as error:
+        raise ConfigError(f"{file} is damaged: {error}", hint="train anew") from error
+    return found
 
 
 def save_weights(weights: Mapping[str, Tensor], file: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -137,6 +137,7 @@ def train(
         torch.set_num_threads(config.threads or world.threads)
         keep_freed_memory()
         track = track if world.leads else silent
+        run_folder.refuse_inside(out, (*sources, *validation))
         state = run_folder.begin(config, out, resume=resume or not world.leads)
         world.wait()
 
@@ -144,12 +145,7 @@ def train(
         targets = None
         if config.teacher:
             targets = _teacher(config, sources, drawings, cache, track, world)
-        facts = run_facts(sources, validation, drawings, training, held[1])
-        if world.leads:
-            _write_start(config, out, facts, drawings, training)
-            for note in facts["notes"]:
-                tell(note)
-
+        facts = run_facts(sources, validation, drawings, training, *held)
         student = _student(config, drawings, training, world.device)
         objective = Objective(
             config,
@@ -157,6 +153,10 @@ def train(
             designs=[len(np.unique(scheme.codes[:, -1])) for scheme in training],
             teacher_dim=None if targets is None else targets.shape[1],
         ).to(world.device)
+        if world.leads:  # only now: settings that do not suit make no run
+            _write_start(config, out, facts, drawings, training)
+            for note in facts["notes"]:
+                tell(note)
         optimizer = torch.optim.AdamW(_groups(student, objective, config), lr=config.lr, fused=True)
         parts: dict[str, Any] = {"model": student, "objective": objective, "optimizer": optimizer}
         average = None
@@ -166,10 +166,7 @@ def train(
             parts["average"] = average
         done = _Progress()
         if state is not None:
-            for name, part in parts.items():
-                part.load_state_dict(state[name])
-            set_random_state(state)
-            done = _Progress(**state["progress"])
+            done = _restored(state, parts, out)
         synchronise_norms(student, world)
 
         seconds, figures, drawn = 0.0, 0, time.monotonic()
@@ -219,8 +216,8 @@ def train(
                 done, better = _compared(done, scores)
                 row |= scores
             if world.leads:
+                run_folder.log(out / "metrics.csv", row)  # before the state: no row gets lost
                 _save(parts, kept, done, out, better=better)
-                run_folder.log(out / "metrics.csv", row)
                 if _finished(config, done) or time.monotonic() - drawn > CURVES_EVERY:
                     draw_curves(out / "metrics.csv", out / "curves.png")
                     drawn = time.monotonic()
@@ -472,6 +469,20 @@ def _write_start(
 def _state(parts: dict[str, Any], done: _Progress) -> dict[str, Any]:
     said = {name: part.state_dict() for name, part in parts.items()}
     return {**said, **random_state(), "progress": asdict(done)}
+
+
+def _restored(state: Mapping[str, Any], parts: Mapping[str, Any], out: Path) -> _Progress:
+    """Put all parts where a saved state was; return how far that is."""
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        set_random_state(state)
+        return _Progress(**state["progress"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"{out / 'state.pt'} is of another version, or damaged: {' '.join(str(error).split())}",
+            hint="train anew in another folder, or with the versions in provenance.json",
+        ) from error
 
 
 def _save_state(parts: dict[str, Any], done: _Progress, out: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,70 @@ def test_a_damaged_state_is_one_clear_error(source: Path, cache: Path, tmp_path:
         train(TINY, [source], tmp_path, cache=cache, resume=True)
 
 
+@pytest.mark.parametrize("gone", ["rng", "model", "progress"])
+def test_a_state_of_another_version_is_one_clear_error(
+    source: Path, cache: Path, run: Path, tmp_path: Path, gone: str
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "state.pt"
+    state = torch.load(file, weights_only=True)
+    state[gone] = {"another": torch.zeros(1)}
+    torch.save(state, file)
+    with pytest.raises(ConfigError, match="another version"):
+        train(TINY, [source], tmp_path / "run", cache=cache, resume=True)
+
+
+def test_a_run_that_is_killed_after_its_state_was_saved_has_that_epoch_in_its_metrics(
+    source: Path, cache: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.run_folder.save_state
+
+    def killed(state: Any, out: Path) -> None:
+        real(state, out)
+        raise Stopped
+
+    monkeypatch.setattr(module.run_folder, "save_state", killed)
+    with pytest.raises(Stopped):
+        train(TINY, [source], tmp_path / "run", cache=cache)
+    monkeypatch.undo()
+    train(TINY, [source], tmp_path / "run", cache=cache, resume=True)
+    assert [row["loss"] for row in rows_of(tmp_path / "run")] == [
+        row["loss"] for row in rows_of(run)
+    ]
+
+
+def test_a_run_does_not_go_on_with_another_validation(
+    source: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Not even where the drawings are the same: the best so far would be of another gallery."""
+    parts = {}
+    for name, kinds in {"a": ("kind0", "kind1"), "b": ("kind2",)}.items():
+        parts[name] = tmp_path / name
+        parts[name].mkdir()
+        for kind in kinds:
+            (parts[name] / kind).symlink_to(source / kind)
+    given: dict[str, Any] = {"sources": [parts["a"]], "out": tmp_path / "run", "cache": cache}
+    with pytest.raises(Stopped):
+        train(TINY, **given, validation=[parts["b"]], track=StopIn(1))
+    with pytest.raises(ConfigError, match="held out"):
+        train(TINY, **given, resume=True)
+
+
+def test_a_run_folder_within_a_source_is_refused(source: Path) -> None:
+    with pytest.raises(ConfigError, match="within the source"):
+        train(TINY, [source], source / "kind0" / "run")
+    assert not (source / "kind0" / "run").exists()
+
+
+def test_damaged_provenance_is_one_clear_error(
+    source: Path, cache: Path, run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "provenance.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"provenance\.json is damaged"):
+        train(TINY, [source], tmp_path / "run", cache=cache, resume=True)
+
+
 def test_steps_end_a_training_and_its_schedule(source: Path, cache: Path, tmp_path: Path) -> None:
     config = TrainConfig(**{**vars(TINY), "steps": 3, "held_out": 0.0})
     result = train(config, [source], tmp_path / "run", cache=cache)
@@ -208,6 +273,7 @@ def test_a_tree_deeper_than_the_mass_is_refused(source: Path, cache: Path, tmp_p
     config = TrainConfig(**{**vars(TINY), "mass": (0.3, 0.7)})
     with pytest.raises(ConfigError, match="levels"):
         train(config, [source], tmp_path / "run", cache=cache)
+    assert not (tmp_path / "run" / "config.toml").exists()  # the corrected settings may go there
 
 
 def test_an_error_while_making_batches_reaches_the_caller(
