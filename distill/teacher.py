@@ -7,6 +7,7 @@ by each other, and the student sees mirrored figures too.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from distill.config import TrainConfig
 from distill.data import Drawings, load_drawings
 from distill.model import TorchEncoder, load_student, make_features, preprocessing_of
+from distill.run_folder import writing
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing
@@ -70,6 +72,7 @@ def open_teacher(named: str) -> Teacher:
         )
     if (path / "config.toml").is_file():
         student, config = load_student(path)
+        student.to(_device())
         own = TorchEncoder(student, preprocessing_of(config), batch=BATCH)
         return Teacher(path.name, own.preprocessing, own.fingerprint, own.embed, is_trained=True)
     if path.suffix == ".toml":
@@ -87,7 +90,7 @@ def open_teacher(named: str) -> Teacher:
 
 def _bare(config: TrainConfig, name: str) -> Teacher:
     features = make_features(config).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     features.to(device)
 
     def embed(images: Images) -> NDArray[np.float32]:
@@ -100,6 +103,10 @@ def _bare(config: TrainConfig, name: str) -> Teacher:
     digest = hashlib.sha256(f"{config.backbone} {config.backbone_args} {config.pool}".encode())
     digest.update((sha256_of(Path(weights)) if Path(weights).is_file() else weights).encode())
     return Teacher(name, preprocessing_of(config), digest.hexdigest(), embed, is_trained=False)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def teacher_embeddings(
@@ -120,6 +127,10 @@ def teacher_embeddings(
         config: How `drawings` was loaded.
         cache: A folder; embeddings are found there again as long as teacher and figures are equal.
         track: Shows progress.
+
+    Raises:
+        ConfigError: The drawings changed meanwhile, the teacher gives numbers that are not finite,
+            or the cache cannot be written.
     """
     key = hashlib.sha256()
     said = (_VERSION, teacher.fingerprint, sorted(teacher.preprocessing.to_json().items()))
@@ -127,9 +138,10 @@ def teacher_embeddings(
     key.update(drawings.digest.encode())
     file = cache / f"teacher-{key.hexdigest()[:24]}.npy"
     if file.is_file():
-        stored: Embeddings = np.load(file, allow_pickle=False)
-        if stored.shape[0] == len(drawings):
-            return stored
+        with contextlib.suppress(ValueError, EOFError):  # damaged: asked again
+            stored: Embeddings = np.load(file, allow_pickle=False)
+            if stored.shape[0] == len(drawings):
+                return stored
     size, channels = teacher.preprocessing.size, teacher.preprocessing.channels
     own = replace(config, size=size, channels=channels)
     seen = load_drawings(sources, own, cache=cache, track=track, labelled=False)
@@ -138,13 +150,27 @@ def teacher_embeddings(
             "the drawings changed while the teacher looked at them", hint="start the training again"
         )
     plain, mirrored = _both(teacher, seen, track)
+    if not (np.isfinite(plain).all() and np.isfinite(mirrored).all()):
+        raise ConfigError(
+            f"teacher {teacher.name} gives numbers that are not finite", hint="take another teacher"
+        )
     rows = _combined(plain, mirrored, whiten=not teacher.is_trained)
-    partial = file.with_suffix(f".{os.getpid()}.tmp")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("wb") as out:
-        np.save(out, rows)
-    partial.replace(file)
+    _keep(rows, file)
     return rows
+
+
+def _keep(rows: Embeddings, file: Path) -> None:
+    """Write a cache file whole or not at all; trainings beside this one may write it too."""
+    partial = file.with_suffix(f".{os.getpid()}.tmp")
+    with writing(file):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as out:
+                np.save(out, rows)
+            partial.replace(file)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _both(
@@ -172,7 +198,7 @@ def _combined(
     """
     rows = plain + mirrored  # (N, F)
     rows = rows - rows.mean(axis=0)
-    if not whiten:
+    if not whiten or not rows.any():  # all drawings are one: no direction tells them apart
         return _unit(rows)
     covariance = (rows.T @ rows).astype(np.float64) / len(rows)  # (F, F)
     variances, directions = np.linalg.eigh(covariance)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +118,48 @@ def test_embeddings_are_computed_once(
 
     monkeypatch.setattr(module, "_both", computes)
     assert np.array_equal(embeddings_of(recipe, source, cache), first)
+
+
+def test_damaged_embeddings_are_computed_again(
+    source: Path, cache: Path, recipe: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "cache"
+    first = embeddings_of(recipe, source, own)
+    [file] = own.glob("teacher-*.npy")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:300])
+    assert np.array_equal(embeddings_of(recipe, source, own), first)
+    assert file.read_bytes() == whole
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
+    source: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module.np, "save", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        embeddings_of(recipe, source, tmp_path)
+    assert not list(tmp_path.glob("teacher-*"))
+
+
+def test_one_figure_alone_can_be_shown_to_a_teacher(
+    source: Path, recipe: Path, tmp_path: Path
+) -> None:
+    """Nothing tells it from others; that it is too little to train on is said later."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "0.png").symlink_to(next(source.rglob("*.png")))
+    assert not embeddings_of(recipe, tmp_path / "one", tmp_path / "cache").any()
+
+
+def test_a_teacher_that_gives_no_numbers_is_refused(
+    source: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module._both
+    monkeypatch.setattr(module, "_both", lambda *given: [part * np.nan for part in real(*given)])
+    with pytest.raises(ConfigError, match="not finite"):
+        embeddings_of(recipe, source, tmp_path)
 
 
 def test_a_student_learns_its_teachers_neighbours_without_any_label(
