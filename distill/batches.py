@@ -136,7 +136,10 @@ def prepared(batches: Batches, workers: int) -> Generator[Batch, None, None]:
     """
     if workers:
         ahead = max(1, -(-AHEAD // workers))
-        yield from DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=ahead)
+        own = torch.Generator()  # else it draws from torch's, and a resume draws once more
+        yield from DataLoader(
+            batches, batch_size=None, num_workers=workers, prefetch_factor=ahead, generator=own
+        )
         return
     ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
     stop = threading.Event()

@@ -430,6 +430,15 @@ def test_worker_processes_make_the_same_batches(source: Path, cache: Path) -> No
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_worker_processes_leave_torchs_random_numbers_alone(source: Path, cache: Path) -> None:
+    """Else a resume within an epoch, which starts them once more, has other dropout after it."""
+    drawings = load_drawings([source], TINY, cache=cache)
+    steps = epoch_steps(TINY, drawings.schemes, epoch=0, done=0)[:1]
+    before = torch.get_rng_state()
+    assert len(list(prepared(Batches(steps, drawings.schemes, drawings, TINY, epoch=0), 1))) == 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_processes_share_a_step_without_loss_or_change(source: Path, cache: Path) -> None:
     drawings = load_drawings([source], TINY, cache=cache)
     steps = epoch_steps(TINY, drawings.schemes, epoch=0, done=0)
