@@ -253,6 +253,8 @@ def _schemes(paths: Sequence[Sequence[_Path]], names: Sequence[str]) -> tuple[Sc
         if own:
             levels, codes = partial_codes((path.labels, path.number) for path in own)
             unique = f"{name}-{len(schemes)}" if schemes else name
+            while any(unique == scheme.name for scheme in schemes):  # the first is "x-1", say
+                unique += "+"
             schemes.append(Scheme(unique, levels, codes, rows))
     return tuple(schemes)
 

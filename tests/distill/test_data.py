@@ -71,6 +71,13 @@ def drawings(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Drawings:
     return load_drawings([tree], CONFIG, cache=tmp_path_factory.mktemp("cache"))
 
 
+def test_every_scheme_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """The first source is called as the second would be, to tell it from its namesake."""
+    sources = [draw_tree(tmp_path / name, designs=2) for name in ("a/x-1", "b/x", "c/x")]
+    schemes = load_drawings(sources, CONFIG, cache=tmp_path / "cache").schemes
+    assert len({scheme.name for scheme in schemes}) == 3
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_figures_are_those_of_fit_bit_for_bit(tree: Path, tmp_path: Path, channels: int) -> None:
     config = TrainConfig(size=32, channels=channels)
