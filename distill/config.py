@@ -230,16 +230,18 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 _INF = math.inf
+_MANY = 10**9  # of what is only counted
 _RANGES: dict[str, tuple[float, float]] = {
     "size": (16, 1024), "channels": (1, 3), "dim": (2, 4096), "temperature": (1e-3, 100),
     "arcface_margin": (0, math.pi / 2), "arcface_scale": (1, 1000), "arcface_share": (0, 1),
     "label_weight": (0, 1000), "regression_weight": (0, 1000), "similarity_weight": (0, 1000),
-    "teacher_temperature": (1e-3, 100), "epochs": (1, _INF), "steps": (0, _INF),
-    "classes": (1, _INF), "subclasses": (1, _INF), "designs": (1, _INF), "figures": (2, _INF),
-    "accumulate": (1, _INF), "lr": (0, 10), "backbone_lr": (0, 1), "weight_decay": (0, 10),
+    "teacher_temperature": (1e-3, 100), "epochs": (1, _MANY), "steps": (0, _MANY),
+    "classes": (1, 100_000), "subclasses": (1, 100_000), "designs": (1, 100_000),
+    "figures": (2, 1000),
+    "accumulate": (1, _MANY), "lr": (0, 10), "backbone_lr": (0, 1), "weight_decay": (0, 10),
     "warmup": (0, 1), "clip": (1e-6, _INF), "ema": (0, 0.99999), "seed": (0, 2**32 - 1),
-    "held_out": (0, 0.9), "validate_every": (1, _INF), "patience": (0, _INF),
-    "save_every": (0, _INF), "mirror": (0, 1), "tilt": (0, 30), "shrink": (0, 0.5),
+    "held_out": (0, 0.9), "validate_every": (1, _MANY), "patience": (0, _MANY),
+    "save_every": (0, _MANY), "mirror": (0, 1), "tilt": (0, 30), "shrink": (0, 0.5),
     "stretch": (0, 0.5), "strokes": (0, 1), "contrast": (0, 1), "erase": (0, 1), "dashes": (0, 1),
     "specks": (0, 1), "binarise": (0, 1), "photo": (0, 1), "workers": (0, 256),
     "threads": (0, 1024),
@@ -262,7 +264,7 @@ def _known(name: str) -> str:
 
 def _typed(name: str, value: Any) -> Setting:
     kind = _kinds()[name]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = _is_number(value)
     if kind == "str" and isinstance(value, str) and (value or name in _MAY_BE_EMPTY):
         return value
     if kind == "bool" and isinstance(value, bool):
@@ -272,12 +274,17 @@ def _typed(name: str, value: Any) -> Setting:
     if kind == "float" and number and math.isfinite(value):
         return float(value)
     if kind.startswith("tuple") and isinstance(value, (list, tuple)):
-        numbers = [v for v in value if isinstance(v, (int, float)) and not isinstance(v, bool)]
+        numbers = [v for v in value if _is_number(v)]
         if len(numbers) == len(value) and kind == "tuple[float, ...]":
             return tuple(float(v) for v in numbers)
         if len(numbers) == len(value) and all(float(v).is_integer() for v in numbers):
             return tuple(int(v) for v in numbers)
     raise ConfigError(f"{name} = {value!r}", hint=f"{name} is {_WORDS[kind]}")
+
+
+def _is_number(value: Any) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return whole or isinstance(value, float)
 
 
 _MAY_BE_EMPTY = ("backbone_args", "teacher")
