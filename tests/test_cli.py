@@ -362,6 +362,7 @@ def test_a_broken_drawing_among_several_is_named_and_the_others_are_searched(
         ("train", "--data", "missing"),
         ("train", "--data", "designs", "--set", "temprature=0.1"),
         ("train", "--data", "designs", "--config", "missing.toml"),
+        ("train", "--data", "designs", "--resume"),
         ("data", "synth", "designs"),
     ],
 )

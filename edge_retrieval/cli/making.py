@@ -13,6 +13,7 @@ import typer
 from edge_retrieval.cli.talk import (
     bar,
     count,
+    one_line,
     print_table,
     say,
     show_problems,
@@ -62,7 +63,11 @@ def train(
     leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     if out is None and os.environ.get("WORLD_SIZE", "1") != "1":
         raise ConfigError("several processes need one run folder", hint="name it with -o")
+    if out is None and resume:
+        raise ConfigError("--resume, but of which run?", hint="name its folder with -o")
     folder = out or next_run_folder(Path("runs"))
+    if resume and leads and not (folder / "config.toml").is_file():
+        say(one_line(f"note: {folder} holds no run yet: a new one begins"))
     result = run_training(
         config,
         data,
@@ -70,7 +75,7 @@ def train(
         validation=valid or (),
         resume=resume,
         track=bar,
-        tell=lambda line: say(f"note: {line}"),
+        tell=lambda line: say(one_line(f"note: {line}")),
     )
     if not leads:
         return
