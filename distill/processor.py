@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edge_retrieval.errors import ConfigError
+
 
 @contextlib.contextmanager
 def tiny_numbers_are_zero() -> Generator[None, None, None]:
@@ -22,6 +24,25 @@ def tiny_numbers_are_zero() -> Generator[None, None, None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+@contextlib.contextmanager
+def memory_suffices() -> Generator[None, None, None]:
+    """Say in one line that the GPU's or the processor's memory is too small.
+
+    Raises:
+        ConfigError: It is.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        of_gpu = isinstance(error, torch.cuda.OutOfMemoryError)
+        if not (of_gpu or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+            raise
+        raise ConfigError(
+            f"a step does not fit the {'GPU' if of_gpu else 'processor'}'s memory",
+            hint="raise accumulate; or lower classes, designs or size",
+        ) from error
 
 
 def keep_freed_memory() -> None:

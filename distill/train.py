@@ -30,6 +30,7 @@ from distill.objective import Labels, Objective
 from distill.parallel import World, average_gradients, gather, joined, synchronise_norms
 from distill.processor import (
     keep_freed_memory,
+    memory_suffices,
     random_state,
     set_random_state,
     tiny_numbers_are_zero,
@@ -127,12 +128,17 @@ def train(
 
     Raises:
         ConfigError: Settings that do not fit the data or the run, a training that diverges, or a
-            disk that is full.
+            disk or a memory that is full.
         EvaluationError: Designs of `validation` are in `sources` too.
         SourceError: Nothing to train on.
     """
     cache = cache or out / "cache"
-    with joined() as world, tiny_numbers_are_zero(), torch.random.fork_rng(world.gpus):
+    with (
+        joined() as world,
+        tiny_numbers_are_zero(),
+        memory_suffices(),
+        torch.random.fork_rng(world.gpus),
+    ):
         torch.manual_seed(config.seed)  # dropout, where a backbone has it
         torch.set_num_threads(config.threads or world.threads)
         keep_freed_memory()
@@ -222,7 +228,7 @@ def train(
                     draw_curves(out / "metrics.csv", out / "curves.png")
                     drawn = time.monotonic()
         if world.leads and held[1]:
-            _show_worst(held, out)
+            _show_worst(held, out, world.device)
     return TrainResult(
         out, done.epoch, done.step, done.best_h_ap, done.best_map,
         figures / seconds if seconds else 0.0, _out_of_patience(config, done), drawings.problems,
@@ -498,10 +504,10 @@ def _save(parts: dict[str, Any], kept: Any, done: _Progress, out: Path, *, bette
     _save_state(parts, done, out)
 
 
-def _show_worst(held: Held, out: Path) -> None:
+def _show_worst(held: Held, out: Path, device: torch.device) -> None:
     """Write a page of the held-out queries that the best weights answer worst."""
     drawings, schemes = held
-    student, _ = load_student(out)
+    student = load_student(out)[0].to(device)
     queries = []
     facts = {"run": out.name}
     for scheme in schemes:

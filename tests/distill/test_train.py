@@ -287,6 +287,30 @@ def test_an_error_while_making_batches_reaches_the_caller(
         train(TINY, [source], tmp_path / "run", cache=cache)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_a_batch_that_is_too_large_for_the_memory_is_one_clear_error(
+    source: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(batches_module, "augment", broken)
+    with pytest.raises(ConfigError, match="memory") as said:
+        train(TINY, [source], tmp_path / "run", cache=cache)
+    assert "accumulate" in said.value.hint
+
+
 class Diverges(Objective):
     """From its 14th call on, the loss is no number."""
 
