@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from distill.augment import Squares
 from distill.leaks import Leak, Signatures, find_leaks, load_seen, said_of, signatures
@@ -58,6 +59,7 @@ def evaluate_run(
         SourceError: The source cannot be read at all.
     """
     student, config = load_student(run, checkpoint=checkpoint)
+    student.to("cuda" if torch.cuda.is_available() else "cpu")
     seen, seen_designs = load_seen(run / SEEN)
     encoder = _Watching(TorchEncoder(student, preprocessing_of(config)))
     embedded = embed_source(source, encoder, track=track)

@@ -150,11 +150,23 @@ def save_state(state: Mapping[str, Any], out: Path) -> None:
 
 
 def log(file: Path, row: Mapping[str, float]) -> None:
-    """Append one epoch; rows of epochs that are done again after a stop are dropped."""
+    """Append one epoch; rows of epochs that are done again after a stop are dropped.
+
+    Raises:
+        ConfigError: What is there was changed by hand, or it cannot be written.
+    """
     rows: list[dict[str, Any]] = []
     if file.is_file():
-        with file.open(newline="", encoding="utf-8") as text:
-            rows = [old for old in csv.DictReader(text) if int(old["epoch"]) < row["epoch"]]
+        try:
+            with file.open(newline="", encoding="utf-8") as text:
+                rows = [old for old in csv.DictReader(text) if int(old["epoch"]) < row["epoch"]]
+            if any(None in old for old in rows):
+                raise ValueError("a row has more cells than columns")
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise ConfigError(
+                f"{file} is no longer what training wrote: {error}",
+                hint="move it away, then go on with --resume",
+            ) from error
     rows.append({name: f"{value:.6g}" for name, value in row.items()})
     names = list(dict.fromkeys(name for one in rows for name in one))
     buffer = io.StringIO(newline="")

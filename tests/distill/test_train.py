@@ -261,6 +261,14 @@ def test_damaged_provenance_is_one_clear_error(
         train(TINY, [source], tmp_path / "run", cache=cache, resume=True)
 
 
+@pytest.mark.parametrize("content", ["epoch;loss\n1;2\n", "epoch,loss\none,2\n", "epoch\n0,2\n"])
+def test_metrics_that_somebody_changed_are_one_clear_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metrics.csv").write_text(content)
+    with pytest.raises(ConfigError, match=r"metrics\.csv"):
+        module.run_folder.log(tmp_path / "metrics.csv", {"epoch": 1.0, "loss": 2.0})
+    assert (tmp_path / "metrics.csv").read_text() == content
+
+
 def test_steps_end_a_training_and_its_schedule(source: Path, cache: Path, tmp_path: Path) -> None:
     config = TrainConfig(**{**vars(TINY), "steps": 3, "held_out": 0.0})
     result = train(config, [source], tmp_path / "run", cache=cache)
