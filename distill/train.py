@@ -210,7 +210,8 @@ def train(
                 "step": float(done.step + done.batch),
                 "loss": done.loss / done.batch,
                 "lr": rate,
-                "figures_per_s": sum(len(rows) for step in steps for rows in step) / taken,
+                "figures_per_s": sum(len(r) for step in steps[batches.first :] for r in step)
+                / taken,
             }
             done = replace(
                 done, epoch=done.epoch + 1, step=done.step + done.batch, batch=0, loss=0.0
@@ -383,9 +384,12 @@ def _backward(
 
 
 def _uses_bf16(config: TrainConfig, device: torch.device) -> bool:
-    """On a processor bf16 was slower wherever it was tried: there it must be asked for."""
+    """On a processor bf16 was slower wherever it was tried: there it must be asked for.
+
+    GPUs before 8.0 emulate it, which torch calls supported too.
+    """
     if config.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return config.precision == "bf16"
 
 

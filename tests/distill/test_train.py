@@ -319,6 +319,16 @@ def test_a_batch_that_is_too_large_for_the_memory_is_one_clear_error(
     assert "accumulate" in said.value.hint
 
 
+@pytest.mark.parametrize(("generation", "has_it"), [((7, 5), False), ((8, 0), True)])
+def test_bf16_is_for_gpus_that_do_not_emulate_it(
+    monkeypatch: pytest.MonkeyPatch, generation: tuple[int, int], has_it: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: generation)
+    assert module._uses_bf16(TINY, torch.device("cuda", 0)) is has_it
+    assert not module._uses_bf16(TINY, torch.device("cpu"))
+    assert module._uses_bf16(replace(TINY, precision="bf16"), torch.device("cpu"))
+
+
 class Diverges(Objective):
     """From its 14th call on, the loss is no number."""
 
