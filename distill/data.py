@@ -190,8 +190,10 @@ def load_drawings(
     if drawings is None:
         where = ", ".join(map(str, sources)) or "no source"
         what = "a labelled design" if labelled else "a design"
+        first = next((problem for part in parts for problem in part.problems), None)
         raise SourceError(
-            f"{where}: no drawing of {what}",
+            f"{where}: no drawing of {what}"
+            + (f"; the first problem is {first.where}: {first.reason}" if first else ""),
             hint="give a source whose designs have a class: see edge-ret train --help",
         )
     return drawings

@@ -11,6 +11,7 @@ could harm.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -278,6 +279,7 @@ def _mapped(file: Path, count: int, dimensions: int, kind: type) -> NDArray[Any]
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left half written of this cache: it may be many gigabytes."""
     for left in folder.parent.glob(f".{folder.name}.*-*"):
-        times = [path.stat().st_mtime for path in (left, *left.iterdir())]
-        if time.time() - max(times) > STALE:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):  # its writer, still at work, has just finished it
+            times = [path.stat().st_mtime for path in (left, *left.iterdir())]
+            if time.time() - max(times) > STALE:
+                shutil.rmtree(left, ignore_errors=True)

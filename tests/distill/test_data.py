@@ -71,6 +71,32 @@ def drawings(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Drawings:
     return load_drawings([tree], CONFIG, cache=tmp_path_factory.mktemp("cache"))
 
 
+def test_drawings_that_show_nothing_are_told_apart_from_designs_without_a_class(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "blank" / "kind" / "D1").mkdir(parents=True)
+    Image.new("L", (50, 50), 255).save(tmp_path / "blank" / "kind" / "D1" / "0.png")
+    with pytest.raises(SourceError, match=r"0\.png"):
+        load_drawings([tmp_path / "blank"], CONFIG, cache=tmp_path / "cache")
+
+
+def test_another_process_may_finish_its_cache_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was writing is gone when its age is asked."""
+    (tmp_path / ".key.new-abc").mkdir()
+    real = Path.iterdir
+
+    def gone(path: Path) -> object:
+        if path.name == ".key.new-abc":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", gone)
+    drawing_cache.write_cut(tmp_path / "key", [], (48, 32))
+    assert (tmp_path / "key" / "said.json").is_file()
+
+
 def test_every_scheme_has_a_name_of_its_own(tmp_path: Path) -> None:
     """The first source is called as the second would be, to tell it from its namesake."""
     sources = [draw_tree(tmp_path / name, designs=2) for name in ("a/x-1", "b/x", "c/x")]
