@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, action="append", required=True, help="a source")
     parser.add_argument("--recipe", type=Path, required=True, help="settings that all runs share")
     parser.add_argument("--teacher", type=Path, required=True, help="weights of a MobileNet v1, v2")
+    parser.add_argument("--way", action="append", choices=WAYS, help="default: all of them")
     parser.add_argument("--teacher-size", type=int, default=160)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=Path("runs/losses"))
@@ -86,7 +87,8 @@ def main() -> None:
     teacher = teacher_recipe(args.teacher, args.teacher_size, args.runs)
     runs = []
     for seed in range(args.seeds):
-        for way, settings in WAYS.items():
+        for way in args.way or WAYS:
+            settings = WAYS[way]
             name, more = f"{recipe}-hierarchical-{seed}", ()
             if way != "no teacher":
                 name = f"{recipe}-{way.replace(' ', '-')}-{seed}"

@@ -192,6 +192,32 @@ def losses(name: str) -> str:
     )
 
 
+def heads() -> str:
+    """The losses on linear heads of frozen networks."""
+    result = load("heads")
+    places = {"test": result["test"]} | {name: name for name in result["held_out"]}
+    measures = {
+        f"{shown}: {measure}": (place, measure)
+        for place, shown in places.items()
+        for measure in ("H-AP", "patent mAP", "subclass mAP")
+    }
+    parts = []
+    for backbone in dict.fromkeys(row["backbone"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["backbone"] == backbone]
+        lines = [
+            [cell.replace(" ± 0.0000", "") for cell in line] if line[0].startswith("(") else line
+            for line in seeds(rows, "loss", measures)
+        ]
+        parts.append(f"{backbone}:\n\n" + table(["loss", *measures], lines))
+    parts.append(
+        f"Frozen ImageNet features at {result['size']} px, a linear head to 128 numbers,"
+        f" {result['steps']} steps, {result['seeds']} seeds, mean ± standard deviation. Trained on"
+        f" {' and '.join(result['train'])} less a fifth of the designs, which make the columns"
+        f" named after them. Levels inclusive; {result['convention']}."
+    )
+    return "\n\n".join(parts)
+
+
 def distillation() -> str:
     """A student with and without a teacher."""
     result = load("distillation")
@@ -239,6 +265,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "losses_scratch": lambda: losses("losses-scratch"),
     "losses_pretrained": lambda: losses("losses-pretrained"),
+    "heads": heads,
     "distillation": distillation,
     "throughput": throughput,
 }

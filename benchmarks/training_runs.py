@@ -62,9 +62,10 @@ def run_all(
             return
         began = time.monotonic()
         words = [sys.executable, __file__, str(out), str(run.recipe), str(cache)]
+        if jobs > 1:  # each its share of the cores: threads that wait for each other cost much
+            words.append(f"threads={max(1, (os.cpu_count() or 1) // jobs)}")
         words += [*run.settings, "--", *map(str, sources)]
-        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
-        done = subprocess.run(words, env=os.environ | threads, capture_output=True, text=True)
+        done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{run.name} failed:\n{done.stderr[-2000:]}")
         print(f"{run.name}: {time.monotonic() - began:.0f} s", flush=True)
