@@ -24,6 +24,11 @@ from edge_retrieval.provenance import host, now, versions
 from edge_retrieval.report import save_json
 
 RESULTS = Path(__file__).parent / "results"
+CONTESTANTS = {loss: (f"loss={loss}",) for loss in LOSSES} | {
+    # Without the coarse levels: tells what they add to ArcFace.
+    "supcon+arcface": ("loss=hierarchical+arcface", "mass=[0, 0, 1]"),
+}
+"""Name -> settings."""
 
 
 def main() -> None:
@@ -32,7 +37,8 @@ def main() -> None:
     parser.add_argument("test", type=Path, help="source to test on (uspto-multiview)")
     parser.add_argument("--train", type=Path, action="append", required=True, help="a source")
     parser.add_argument("--recipe", type=Path, required=True, help="settings that all runs share")
-    parser.add_argument("--loss", action="append", help="default: all of them")
+    parser.add_argument("--loss", action="append", choices=CONTESTANTS, help="default: all")
+    parser.add_argument("--finished", action="store_true", help="show other finished runs as well")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], help="name=value for all runs")
     parser.add_argument("--runs", type=Path, default=Path("runs/losses"))
@@ -45,14 +51,17 @@ def main() -> None:
         Run(
             f"{name}-{loss.replace('+', '-')}-{seed}",
             args.recipe,
-            (*args.set, f"loss={loss}", f"seed={seed}"),
+            (*args.set, *CONTESTANTS[loss], f"seed={seed}"),
             {"loss": loss, "seed": seed},
         )
         for seed in range(args.seeds)
-        for loss in args.loss or LOSSES
+        for loss in CONTESTANTS
     ]
     cache = args.runs / "cache"
-    run_all(runs, args.train, args.runs, jobs=args.jobs, cache=cache)
+    asked = [run for run in runs if run.facts["loss"] in (args.loss or CONTESTANTS)]
+    run_all(asked, args.train, args.runs, jobs=args.jobs, cache=cache)
+    done = [run for run in runs if (args.runs / run.name / "finished").is_file()]
+    runs = done if args.finished else asked
     rows = [{**run.facts, **score(args.runs / run.name, args.test, cache)} for run in runs]
     result: dict[str, Any] = {
         "question": "the losses on one backbone, one training set, equal steps",

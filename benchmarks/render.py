@@ -144,6 +144,8 @@ def recipes() -> str:
 def spread(values: list[float]) -> str:
     """Mean and sample standard deviation of some seeds."""
     mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.4f} (one seed)"
     deviation = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
     return f"{mean:.4f} ± {deviation:.4f}"
 
@@ -205,7 +207,7 @@ def heads() -> str:
     for backbone in dict.fromkeys(row["backbone"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["backbone"] == backbone]
         lines = [
-            [cell.replace(" ± 0.0000", "") for cell in line] if line[0].startswith("(") else line
+            [cell.replace(" (one seed)", "") for cell in line] if line[0].startswith("(") else line
             for line in seeds(rows, "loss", measures)
         ]
         parts.append(f"{backbone}:\n\n" + table(["loss", *measures], lines))

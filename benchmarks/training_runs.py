@@ -58,7 +58,7 @@ def run_all(
 
     def one(run: Run) -> None:
         out = folder / run.name
-        if (out / "worst.html").is_file() or (out / "finished").is_file():
+        if (out / "finished").is_file():
             return
         began = time.monotonic()
         words = [sys.executable, __file__, str(out), str(run.recipe), str(cache)]
