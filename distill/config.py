@@ -257,8 +257,9 @@ def _known(name: str) -> str:
     names = list(_kinds())
     if name in names:
         return name
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint += f"the settings are {', '.join(names)}"
     raise ConfigError(f"no setting {name!r}", hint=hint)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from distill.config import TrainConfig
 from distill.data import Drawings, Scheme
 from edge_retrieval.errors import SourceError
 from edge_retrieval.provenance import host, now, versions
@@ -64,6 +65,25 @@ def _counts(scheme: Scheme) -> dict[str, int]:
     return {**levels, "figures": len(scheme.rows)}
 
 
+def beginning(facts: dict[str, Any], config: TrainConfig, device: object) -> list[str]:
+    """Return lines that say what is trained on what, and what the labels cannot teach."""
+    lines = [
+        f"{config.backbone}, {config.size} px, loss {config.loss}, on {device}"
+        + (f", teacher {config.teacher}" if config.teacher else "")
+    ]
+    for part, title in (("training", "training on"), ("held_out", "held out")):
+        for name, counts in facts[part].items():
+            said = ", ".join(f"{number} {_plural(level)}" for level, number in counts.items())
+            lines.append(f"{title} {name}: {said}")
+    return lines + [f"note: {note}" for note in facts["notes"]]
+
+
+def _plural(level: str) -> str:
+    if level.endswith("s"):
+        return level if level == "figures" else f"{level}es"
+    return f"{level}s"
+
+
 def _notes(scheme: Scheme) -> list[str]:
     """Say what a person should know of a scheme's labels before it is trained on."""
     designs = len(np.unique(scheme.codes[:, -1]))
@@ -83,7 +103,7 @@ def _notes(scheme: Scheme) -> list[str]:
         single = int((np.bincount(np.unique(pairs[0], return_inverse=True)[1]) == 1).sum())
         if single:
             found.append(
-                f"{scheme.name}: {single} of {len(labels)} at level {level} have one design:"
-                " there is none to pull it to"
+                f"{scheme.name}: {single} of {len(labels)} at level {level} have one design only,"
+                " which has no neighbour there to learn from"
             )
     return found

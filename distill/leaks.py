@@ -272,7 +272,7 @@ def said_of(leaks: Sequence[Leak]) -> str:
         if same
         else f"{first.tested} is almost {first.trained}, cosine {first.similarity:.3f}"
     )
-    are = "design that measures was" if count == 1 else "designs that measure were"
+    are = "design of the test was" if count == 1 else "designs of the test were"
     return f"{count} {are} trained on: {pair}" + (", and others" if count > 1 else "")
 
 

@@ -16,6 +16,7 @@ import errno
 import io
 import json
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,11 @@ def begin(config: TrainConfig, out: Path, *, resume: bool) -> dict[str, Any] | N
         out.mkdir(parents=True, exist_ok=True)
     if not begun:
         return None
-    if TrainConfig.load(out / "config.toml") != config:
+    before = TrainConfig.load(out / "config.toml")
+    if before != config:
+        names = [name for name, value in asdict(before).items() if value != getattr(config, name)]
         raise ConfigError(
-            f"{out} was begun with other settings",
+            f"{out} was begun with other settings: {', '.join(names)}",
             hint=f"resume with --config {out / 'config.toml'}, or choose another folder",
         )
     try:

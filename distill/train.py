@@ -23,7 +23,7 @@ from distill.batches import Batch, Batches, epoch_steps, prepared
 from distill.config import TrainConfig
 from distill.curves import draw_curves
 from distill.data import Drawings, Scheme, load_drawings
-from distill.facts import run_facts
+from distill.facts import beginning, run_facts
 from distill.gallery import worst_queries, write_gallery
 from distill.model import Student, TorchEncoder, load_student, make_student
 from distill.objective import Labels, Objective
@@ -63,6 +63,7 @@ class TrainResult:
         best_h_ap: Best held-out H-AP, mean over the schemes (one figure left out, gallery: all
             other held-out figures of its scheme); NaN if nothing could be held out.
         best_map: Held-out mAP at design level of those same weights.
+        best_epoch: After which they were saved; 0: none was validated.
         figures_per_second: Of the training loop, validation apart; 0 if nothing was left to do.
         stopped_early: Whether `patience` ran out.
         problems: What could not be read, and was left out.
@@ -73,6 +74,7 @@ class TrainResult:
     steps: int
     best_h_ap: float
     best_map: float
+    best_epoch: int
     figures_per_second: float
     stopped_early: bool
     problems: tuple[Problem, ...]
@@ -89,6 +91,7 @@ class _Progress:
         loss: Sum of their losses.
         best_h_ap: The best validation so far; NaN: none.
         best_map: Of that same validation.
+        best_epoch: After which it was.
         stale: Validations since.
     """
 
@@ -98,6 +101,7 @@ class _Progress:
     loss: float = 0.0
     best_h_ap: float = math.nan
     best_map: float = math.nan
+    best_epoch: int = 0
     stale: int = 0
 
 
@@ -124,7 +128,8 @@ def train(
         resume: Go on after the last saved state; the result is that of an uninterrupted run.
         cache: Where cut drawings are kept; None: `out`/cache.
         track: Shows progress.
-        tell: Takes a line on what a person should know of the data before it is trained on.
+        tell: Takes lines for a person: what is trained on, what its labels cannot teach, and how
+            each epoch went.
 
     Raises:
         ConfigError: Settings that do not fit the data or the run, a training that diverges, or a
@@ -161,8 +166,8 @@ def train(
         ).to(world.device)
         if world.leads:  # only now: settings that do not suit make no run
             _write_start(config, out, facts, drawings, training)
-            for note in facts["notes"]:
-                tell(note)
+            for line in beginning(facts, config, world.device):
+                tell(line)
         optimizer = torch.optim.AdamW(_groups(student, objective, config), lr=config.lr, fused=True)
         parts: dict[str, Any] = {"model": student, "objective": objective, "optimizer": optimizer}
         average = None
@@ -223,6 +228,7 @@ def train(
                 done, better = _compared(done, scores)
                 row |= scores
             if world.leads:
+                tell(_told(config, row, better=better and "H-AP" in row))
                 run_folder.log(out / "metrics.csv", row)  # before the state: no row gets lost
                 _save(parts, kept, done, out, better=better)
                 if _finished(config, done) or time.monotonic() - drawn > CURVES_EVERY:
@@ -231,7 +237,7 @@ def train(
         if world.leads and held[1]:
             _show_worst(held, out, world.device)
     return TrainResult(
-        out, done.epoch, done.step, done.best_h_ap, done.best_map,
+        out, done.epoch, done.step, done.best_h_ap, done.best_map, done.best_epoch,
         figures / seconds if seconds else 0.0, _out_of_patience(config, done), drawings.problems,
     )  # fmt: skip
 
@@ -409,7 +415,19 @@ def _compared(done: _Progress, scores: dict[str, float]) -> tuple[_Progress, boo
         return done, True
     if scores["H-AP"] <= done.best_h_ap:  # False for NaN: nothing to compare with
         return replace(done, stale=done.stale + 1), False
-    return replace(done, best_h_ap=scores["H-AP"], best_map=scores["mAP"], stale=0), True
+    h_ap, own = scores["H-AP"], scores["mAP"]
+    return replace(done, best_h_ap=h_ap, best_map=own, best_epoch=done.epoch, stale=0), True
+
+
+def _told(config: TrainConfig, row: dict[str, float], *, better: bool) -> str:
+    """Say in one line how an epoch went."""
+    of = "" if config.steps else f"/{config.epochs}"
+    text = f"epoch {row['epoch']:.0f}{of}, step {row['step']:.0f}"
+    text += f"/{config.steps}: " if config.steps else ": "
+    text += f"loss {row['loss']:.3f}"
+    if "H-AP" in row:
+        text += f", H-AP {row['H-AP']:.3f}, mAP {row['mAP']:.3f}" + (", best" if better else "")
+    return text
 
 
 def _title(config: TrainConfig, done: _Progress) -> str:

@@ -20,6 +20,9 @@ from edge_retrieval.cli.talk import (
 )
 from edge_retrieval.errors import ConfigError
 
+LEAST_OVERLAP = 0.8
+"""Share of the ten nearest neighbours that INT8 must keep to pass without a warning."""
+
 
 def train(
     data: Annotated[
@@ -33,7 +36,10 @@ def train(
         typer.Option("--config", help="Settings as TOML, or a recipe that ships: resnet18, say."),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting: name=value. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="One setting: name=value. Repeatable; an unknown name lists all of them."
+        ),
     ] = None,
     valid: Annotated[
         list[Path] | None,
@@ -68,15 +74,20 @@ def train(
     folder = out or next_run_folder(Path("runs"))
     if resume and leads and not (folder / "config.toml").is_file():
         say(one_line(f"note: {folder} holds no run yet: a new one begins"))
-    result = run_training(
-        config,
-        data,
-        folder,
-        validation=valid or (),
-        resume=resume,
-        track=bar,
-        tell=lambda line: say(one_line(f"note: {line}")),
-    )
+    try:
+        result = run_training(
+            config,
+            data,
+            folder,
+            validation=valid or (),
+            resume=resume,
+            track=bar,
+            tell=lambda line: say(one_line(line)),
+        )
+    except KeyboardInterrupt:
+        if leads:
+            say(f"stopped; the same command with -o {folder} --resume goes on")
+        raise
     if not leads:
         return
     show_problems(result.problems, what="skipped")
@@ -84,7 +95,7 @@ def train(
     print(f"{folder}: {count(result.epochs, 'epoch')}, {count(result.steps, 'step')}{early}")
     if math.isfinite(result.best_h_ap):
         print(
-            "best on held-out designs, one figure left out:"
+            f"best on held-out designs (epoch {result.best_epoch}), one figure left out:"
             f" H-AP {result.best_h_ap:.3f}, mAP {result.best_map:.3f}"
         )
         say(f"look: {folder / 'curves.png'}, {folder / 'worst.html'}")
@@ -140,6 +151,11 @@ def export(
             f" {result.agreement.mean_cosine:.4f}, worst 1 % {result.agreement.p1_cosine:.4f},"
             f" overlap@10 {result.agreement.overlap:.3f}"
         )
+        if result.agreement.overlap < LEAST_OVERLAP:
+            say(
+                "warning: INT8 finds other neighbours than FP32; measure it before you use it:"
+                f" edge-ret eval {result.bundles[-1].folder} --data SOURCE"
+            )
     say(f"next: edge-ret index SOURCE --bundle {result.bundles[-1].folder} -o register")
 
 

@@ -83,6 +83,8 @@ def evaluate(
     if as_json:
         print_json({**facts, **scores.to_json()})
     else:
+        named = (str(value) for key, value in facts.items() if key not in UNNAMED)
+        say(one_line(", ".join(named)))
         _print_scores(scores)
     if scores.problems:
         say(f"skipped: {count(len(scores.problems), 'input')}")
@@ -157,6 +159,9 @@ def _of_run(
     }
     return found.scores, facts
 
+
+UNNAMED = ("fingerprint", "leaks")
+"""Facts for a program, not for a person."""
 
 TITLES = {
     "figures": "Ranked figures: each figure is left out in turn and searches all the others",
