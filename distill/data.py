@@ -157,7 +157,8 @@ def normalised(squares: Squares, preprocessing: Preprocessing) -> Images:
     """Return ``(N, C, S, S)`` float32 of ``(N, S, S)`` uint8, with `fit`'s own arithmetic."""
     grey = np.arange(256, dtype=np.float32) / np.float32(255)
     table = (grey - np.float32(preprocessing.mean)) / np.float32(preprocessing.std)
-    return np.repeat(table[squares][:, None], preprocessing.channels, axis=1)
+    images: Images = table.take(squares, mode="clip")[:, None]  # all are in the table: no check
+    return images if preprocessing.channels == 1 else images.repeat(preprocessing.channels, axis=1)
 
 
 def load_drawings(
