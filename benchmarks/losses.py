@@ -4,7 +4,7 @@ Question: one backbone, one training set, one number of steps, three seeds; how 
 real multi-view design patents (labels by Locarno) that none of them was trained on?
 
     python benchmarks/losses.py path/to/uspto-multiview --train made/ --train path/to/uspto-2007 \\
-        --recipe benchmarks/recipes/losses-pretrained.toml
+        --recipe benchmarks/recipes/losses-scratch.toml
 
 Runs are kept in --runs and not run twice. Writes benchmarks/results/losses-RECIPE.json and .png;
 `python benchmarks/render.py` makes the tables.

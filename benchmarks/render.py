@@ -188,10 +188,11 @@ def losses(name: str) -> str:
         f" mean ± standard deviation. Trained on {' and '.join(result['train'])}; tested on"
         f" {result['test']} (gallery {rows[0]['gallery']}); {result['convention']}."
     )
-    return (
-        f"{outer}\n\n{note}\n\nThe same runs on designs held out of the training sources (mAP;"
-        f" class and subclass exclusive):\n\n{within}\n\n![]({'results/' + name + '.png'})"
+    said = (
+        "The same runs on designs held out of the training sources (mAP; class and subclass"
+        " exclusive; other designs with each seed, hence the spread):"
     )
+    return "\n\n".join([outer, note, said, within, f"![](results/{name}.png)"])
 
 
 def heads() -> str:
@@ -266,7 +267,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "precision": precision,
     "recipes": recipes,
     "losses_scratch": lambda: losses("losses-scratch"),
-    "losses_pretrained": lambda: losses("losses-pretrained"),
     "heads": heads,
     "distillation": distillation,
     "throughput": throughput,

@@ -7,7 +7,6 @@ nor on what was computed before. So a training can be resumed, and split, and gi
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
@@ -24,8 +23,6 @@ from distill.losses import UNKNOWN
 from distill.sampler import BatchShape, RowNumbers, epoch_batches
 
 AHEAD = 6  # steps made in advance
-SWITCH = 2e-4
-"""Seconds after which the thread that makes batches gives up Python's lock to the loop."""
 
 Step = tuple[RowNumbers, ...]
 """For each scheme a batch: figures within it."""
@@ -165,10 +162,6 @@ def prepared(batches: Batches, workers: int) -> Generator[Batch, None, None]:
             put(error)
 
     thread = threading.Thread(target=work, name="batches", daemon=True)
-    patience = sys.getswitchinterval()
-    # The loop gives up Python's lock at every operation of the network, and would wait this long
-    # for it each time: 5 ms is as long as the operation. Backwards it needs no lock.
-    sys.setswitchinterval(min(patience, SWITCH))
     thread.start()
     try:
         for _ in range(len(batches)):
@@ -179,4 +172,3 @@ def prepared(batches: Batches, workers: int) -> Generator[Batch, None, None]:
     finally:
         stop.set()
         thread.join()
-        sys.setswitchinterval(patience)
