@@ -86,7 +86,7 @@ def test_a_run_scores_what_its_network_gives(run: Path, others: Path, tmp_path: 
 def test_what_was_trained_on_does_not_measure_unless_it_is_asked_for(
     run: Path, trained_on: Path
 ) -> None:
-    with pytest.raises(EvaluationError, match="8 designs that measure were trained on") as caught:
+    with pytest.raises(EvaluationError, match="8 designs of the test were trained on") as caught:
         evaluate_run(run, trained_on)
     assert "--allow-leak" in caught.value.hint
     found = evaluate_run(run, trained_on, allow_leak=True)
