@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,3 +80,20 @@ def test_real_grants_are_indexed_whole_and_two_of_three_find_themselves(
     # The views from above and below of two of them look like nothing else that they show.
     first = [number for number, found in right.items() if np.mean(found) > 0.8]
     assert len(first) >= 2, right
+
+
+def test_a_training_that_skipped_a_drawing_says_so_and_exits_with_3(tmp_path: Path) -> None:
+    made, run = tmp_path / "made", tmp_path / "run"
+    edge_ret("data", "synth", made, "--designs", "8", "--views", "2", "--size", "64")
+    sorted((made / "sheets").glob("*.png"))[0].write_bytes(b"no image")
+    settings = ("backbone=test_efficientnet", "size=32", "steps=2", "threads=1")
+    words = ["train", "--data", made, "-o", run]
+    words += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_retrieval.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "skipped: 1 input" in done.stderr and "problems.json" in done.stderr
+    assert (run / "best.safetensors").is_file()

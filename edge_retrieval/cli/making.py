@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from edge_retrieval.cli.talk import (
+    EXIT_SKIPPED,
     bar,
     count,
     one_line,
@@ -102,6 +103,9 @@ def train(
     else:
         say("no design with two figures could be held out: nothing tells how good it is")
     say(f"next: edge-ret export {folder} --int8")
+    if result.problems:
+        say(f"skipped: {count(len(result.problems), 'input')}; see {folder / 'problems.json'}")
+        raise typer.Exit(EXIT_SKIPPED)
 
 
 def next_run_folder(runs: Path) -> Path:
