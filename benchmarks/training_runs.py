@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edge_retrieval.errors import SourceError
 from edge_retrieval.metrics import leave_one_out
 
@@ -104,12 +102,6 @@ def score(out: Path, source: Path, cache: Path) -> dict[str, Any]:
         "steps": int(float(last["step"])),
         "training loss": float(last["loss"]),
     }
-
-
-def summary(values: Sequence[float]) -> str:
-    """Write mean and spread (sample standard deviation) of some seeds."""
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return f"{float(np.mean(values)):.3f} ± {spread:.3f}"
 
 
 def _train(words: Sequence[str]) -> None:

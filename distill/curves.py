@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_retrieval.errors import ConfigError, MissingExtraError
+from edge_retrieval.staging import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def draw_curves(metrics_csv: Path, out: Path) -> None:
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters the font lacks
         figure = figure_of(columns, metrics_csv.absolute().parent.name)
         figure.savefig(picture, format="png")
-    write_whole(out, picture.getvalue())
+    write_picture(out, picture.getvalue())
 
 
 def figure_of(columns: Columns, title: str) -> Figure:
@@ -111,19 +112,16 @@ def read_metrics(path: Path) -> Columns:
         raise ConfigError(f"{path}: {error}", hint=hint) from error
 
 
-def write_whole(out: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made.
+def write_picture(out: Path, data: bytes) -> None:
+    """Write a file that a person looks at, whole or not at all; its folder is made.
 
     Raises:
         ConfigError: It cannot be written.
     """
-    partial = out.with_name(f".{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(out)
+        write_whole(out, data)
     except OSError as error:
-        partial.unlink(missing_ok=True) if partial.is_file() else None
         raise ConfigError(
             f"{out} cannot be written: {error.strerror}", hint="choose another file"
         ) from error

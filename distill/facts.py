@@ -96,7 +96,10 @@ def _notes(scheme: Scheme) -> list[str]:
     for level, codes in zip(scheme.levels[:-1], scheme.codes.T, strict=False):
         labels = np.unique(codes[codes >= 0])
         if len(labels) == 1 and (codes >= 0).all():
-            found.append(f"{scheme.name}: every design has the same {level}: it teaches nothing")
+            found.append(
+                f"{scheme.name}: every design has the same {level}, so its share of mass only pulls"
+                " all together: give it 0"
+            )
             continue
         known = codes >= 0
         pairs = np.unique(np.stack([codes[known], scheme.codes[known, -1]]), axis=1)

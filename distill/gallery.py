@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.augment import Squares
-from distill.curves import write_whole
+from distill.curves import write_picture
 from distill.drawing_cache import Stack
 from edge_retrieval.arrays import Codes, Embeddings, Pixels
 from edge_retrieval.drawing import to_png
@@ -202,7 +202,7 @@ def write_gallery(
         key=_key(queries),
         rows=rows,
     )
-    write_whole(out, page.encode("utf-8", errors="backslashreplace"))
+    write_picture(out, page.encode("utf-8", errors="backslashreplace"))
 
 
 def _row(number: int, query: WorstQuery) -> str:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from distill.config import TrainConfig
 from edge_retrieval.errors import ConfigError
+from edge_retrieval.staging import write_whole
 
 
 @contextlib.contextmanager
@@ -45,14 +46,8 @@ def writing(file: Path) -> Generator[None, None, None]:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
     with writing(file):
-        try:
-            partial.write_bytes(content)
-            partial.replace(file)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        write_whole(file, content)
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -67,3 +67,14 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all, by way of a hidden one beside it; else OSError."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    except OSError:
+        partial.unlink(missing_ok=True) if partial.is_file() else None
+        raise

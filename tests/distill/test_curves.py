@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.curves import _best, draw_curves, figure_of, read_metrics, write_whole
+from distill.curves import _best, draw_curves, figure_of, read_metrics, write_picture
 from edge_retrieval.errors import ConfigError, MissingExtraError
 
 pytest.importorskip("matplotlib")
@@ -167,7 +167,7 @@ def test_files_that_cannot_be_read_or_written_are_errors(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     for out in (tmp_path, tmp_path / "file" / "c.png"):
         with pytest.raises(ConfigError, match="cannot be written"):
-            write_whole(out, b"a picture")
+            write_picture(out, b"a picture")
     assert not [path for path in tmp_path.rglob("*.partial")]
 
 
