@@ -1,24 +1,24 @@
-"""A trained encoder on disk: one folder, one encoder file, and all that is needed to trust it.
+"""A trained encoder on disk: one folder, one network in one format, all that is needed to trust it.
 
-    bundle.json   schema, name, precision, dim, preprocessing, levels, provenance, fingerprint,
-                  size and SHA-256 of every other file
-    model.onnx    "images" (N, C, H, W) float32 -> "embeddings" (N, D) float32, rows of length 1
-    golden.npz    "images" (G, H, W) uint8 drawings, "embeddings" (G, D) float32: what the FP32
-                  network in torch made of them; tells whether this machine computes the same
+    bundle.json   schema, name, precision, format, dim, preprocessing, levels, provenance,
+                  fingerprint, size and SHA-256 of every other file
+    model.onnx    format "onnx": runs on onnxruntime and on OpenVINO
+    model.xml     format "openvino", with model.bin beside it: OpenVINO alone runs it
+    golden.npz    drawings with the embeddings that the FP32 network in torch made of them, and
+                  drawings with their scaling: tells whether this machine computes the same
     CARD.md       optional: what the model is good for, for people
 
-Files that bundle.json does not name are none of our business: they are neither read nor deleted.
+The network takes "images" (N, C, H, W) float32 and gives "embeddings" (N, D) float32, rows of
+length 1. Files that bundle.json does not name are none of our business: they are neither read nor
+deleted. Schema 1, which opens for ever, knew no "format": it was always "onnx".
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +30,28 @@ from numpy.typing import NDArray
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import BundleError, ConfigError
+from edge_retrieval.golden import (
+    Fitted,
+    Golden,
+    check_golden,
+    pack,
+    read_fitted,
+    read_golden,
+)
 from edge_retrieval.provenance import sha256_of
 from edge_retrieval.staging import staged
 
-BUNDLE_SCHEMA = 1
+BUNDLE_SCHEMA = 2
 DEFAULT_BUNDLE = "small"
-MANIFEST, MODEL, GOLDEN, CARD = "bundle.json", "model.onnx", "golden.npz", "CARD.md"
-PRECISIONS = ("fp32", "int8")
+MANIFEST, GOLDEN, CARD = "bundle.json", "golden.npz", "CARD.md"
+PRECISIONS = ("fp32", "fp16", "int8")
+FORMATS = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
+"""Each format's model files; the first is what a runtime is given, its suffix tells the format."""
+
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "precision": str,
+    "format": str,
     "dim": int,
     "preprocessing": dict,
     "levels": list,
@@ -58,18 +70,6 @@ class FileRecord(NamedTuple):
     bytes: int
 
 
-class Golden(NamedTuple):
-    """Drawings with known embeddings.
-
-    Attributes:
-        images: ``(G, H, W)`` uint8 figures, 0 ink, 255 paper; `fit` makes the input of them.
-        embeddings: ``(G, D)`` float32 of the FP32 network in torch, rows of length 1.
-    """
-
-    images: NDArray[np.uint8]
-    embeddings: Embeddings
-
-
 @dataclass(frozen=True)
 class Bundle:
     """A trained encoder on disk, opened and verified.
@@ -77,7 +77,8 @@ class Bundle:
     Attributes:
         folder: Where it is.
         name: For people; not part of the fingerprint.
-        precision: "fp32" or "int8".
+        precision: "fp32", "fp16" (weights only) or "int8".
+        format: "onnx" or "openvino"; also the name of the runtime that it is made for.
         dim: D, numbers in an embedding.
         preprocessing: How a drawing becomes the network's input.
         levels: Names of the taxonomy levels that it was trained on, coarse to fine.
@@ -90,6 +91,7 @@ class Bundle:
     folder: Path
     name: str
     precision: str
+    format: str
     dim: int
     preprocessing: Preprocessing
     levels: tuple[str, ...]
@@ -105,27 +107,41 @@ class Bundle:
         Raises:
             BundleError: Not a bundle, broken, changed since it was made, or of a newer schema.
         """
-        bundle = _parse(folder, _read_manifest(folder))
-        for name, record in bundle.files.items():
-            _verify(folder / name, record)
+        bundle = cls.read(folder)
+        bundle.verify()
         return bundle
+
+    @classmethod
+    def read(cls, folder: Path) -> Bundle:
+        """Read and doubt bundle.json alone: the files that it names are not looked at.
+
+        Raises:
+            BundleError: Not a bundle, changed since it was made, or of a newer schema.
+        """
+        return _parse(folder, _read_manifest(folder))
+
+    def verify(self) -> None:
+        """Hold the size and SHA-256 of every file against its record; raises `BundleError`."""
+        for name, record in self.files.items():
+            _verify(self.folder / name, record)
 
     @property
     def model(self) -> Path:
-        """The ONNX file."""
-        return self.folder / MODEL
+        """The file that a runtime is given: model.onnx, or model.xml with model.bin beside it."""
+        return self.folder / FORMATS[self.format][0]
+
+    @property
+    def model_bytes(self) -> int:
+        """Size of the model's files together."""
+        return sum(self.files[name].bytes for name in FORMATS[self.format])
 
     def golden(self) -> Golden:
         """Read the golden drawings and their embeddings; `BundleError` if they make no sense."""
-        path = self.folder / GOLDEN
-        try:
-            # Opened here: numpy leaves a file open that is no archive.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                golden = Golden(arrays["images"], arrays["embeddings"])
-        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise BundleError(f"{path}: cannot be read: {error}", hint=_EXPORT_AGAIN) from error
-        _check_golden(golden, self.dim, where=path)
-        return golden
+        return read_golden(self.folder / GOLDEN, self.dim)
+
+    def fitted(self) -> Fitted | None:
+        """Read the drawings with known scaling; None in a bundle of schema 1."""
+        return read_fitted(self.folder / GOLDEN, self.preprocessing.size)
 
     def copy_to(self, folder: Path) -> Bundle:
         """Copy the bundle, and nothing else that is in its folder, to a new folder: all or nothing.
@@ -160,8 +176,8 @@ def save_bundle(
         folder: Where; must not exist unless `overwrite`, and then must be a bundle. Files in it
             that the old bundle does not name are kept.
         name: For people.
-        precision: "fp32" or "int8".
-        model: The ONNX file, copied.
+        precision: "fp32", "fp16" or "int8".
+        model: The network, copied: an .onnx file, or an .xml file with its .bin beside it.
         preprocessing: What the network was trained with.
         levels: Names of the taxonomy levels, coarse to fine.
         golden_images: ``(G, H, W)`` uint8 figures, 0 ink, 255 paper.
@@ -176,7 +192,8 @@ def save_bundle(
     """
     golden = Golden(golden_images, golden_embeddings)
     dim = golden_embeddings.shape[1] if golden_embeddings.ndim == 2 else 0
-    _check_golden(golden, dim, where=folder)
+    check_golden(golden, dim, where=folder)
+    kind = _format_of(model)
     replaces: set[str] | None = None
     if overwrite and folder.exists():
         replaces = {MANIFEST, *_read_manifest(folder).get("files", {})}
@@ -184,6 +201,7 @@ def save_bundle(
         "schema": BUNDLE_SCHEMA,
         "name": name,
         "precision": precision,
+        "format": kind,
         "dim": dim,
         "preprocessing": preprocessing.to_json(),
         "levels": list(levels),
@@ -191,15 +209,16 @@ def save_bundle(
         "provenance": dict(provenance),
     }
     with _writing(folder, replaces=replaces) as stage:
-        shutil.copyfile(model, stage / MODEL)
-        (stage / GOLDEN).write_bytes(_pack(golden))
+        for target in FORMATS[kind]:
+            shutil.copyfile(model.with_suffix(Path(target).suffix), stage / target)
+        (stage / GOLDEN).write_bytes(pack(golden, preprocessing))
         if card is not None:
             (stage / CARD).write_text(card, encoding="utf-8")
         files = {
             p.name: FileRecord(sha256_of(p), p.stat().st_size) for p in sorted(stage.iterdir())
         }
         manifest["files"] = {key: record._asdict() for key, record in files.items()}
-        manifest["fingerprint"] = _fingerprint(files, dim, preprocessing)
+        manifest["fingerprint"] = fingerprint_of(kind, files, dim, preprocessing)
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
         (stage / MANIFEST).write_text(text + "\n", encoding="utf-8")
         _parse(stage, manifest)
@@ -222,16 +241,36 @@ def default_bundle_path() -> Path:
     )
 
 
-def _fingerprint(files: Mapping[str, FileRecord], dim: int, preprocessing: Preprocessing) -> str:
-    """Hash what decides the vectors, and nothing else: no name, no card, no provenance."""
+def fingerprint_of(
+    kind: str, files: Mapping[str, FileRecord], dim: int, preprocessing: Preprocessing
+) -> str:
+    """Hash what decides the vectors, and nothing else: no name, no card, no provenance.
+
+    Args:
+        kind: The format, a name in `FORMATS`.
+        files: Records of the model's files and golden.npz.
+        dim: D of the embeddings.
+        preprocessing: How a drawing becomes the network's input.
+    """
+    hashes = [files[name].sha256 for name in FORMATS[kind]]
     identity = {
-        "model": files[MODEL].sha256,
+        "model": hashes[0] if len(hashes) == 1 else hashes,
         "golden": files[GOLDEN].sha256,
         "dim": dim,
         "preprocessing": preprocessing.to_json(),
     }
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _format_of(model: Path) -> str:
+    """Tell the format by the file's suffix, as it must have it."""
+    for kind, (first, *_) in FORMATS.items():
+        if model.suffix == Path(first).suffix:
+            return kind
+    raise BundleError(
+        f"{model}: neither an .onnx nor an .xml file", hint="give the network that was exported"
+    )
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -242,7 +281,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         reason = f"no {MANIFEST} in it" if folder.is_dir() else "no such folder"
         raise BundleError(
             f"{folder}: not an encoder bundle: {reason}",
-            hint=f"name the folder that holds {MANIFEST} and {MODEL}",
+            hint=f"name the folder that holds {MANIFEST}",
         ) from error
     except OSError as error:
         raise BundleError(
@@ -258,13 +297,19 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     """Turn the content of bundle.json into a `Bundle`, doubting every value."""
     where = folder / MANIFEST
-    _check_schema(manifest.get("schema"), where)
-    for key, kind in _KEYS.items():
-        if not isinstance(value := manifest.get(key), kind) or isinstance(value, bool):
+    if _check_schema(manifest.get("schema"), where) == 1:
+        manifest = {**manifest, "format": "onnx"}
+    for key, kinds in _KEYS.items():
+        if not isinstance(value := manifest.get(key), kinds) or isinstance(value, bool):
             problem = "has the wrong kind of value" if key in manifest else "is missing"
             raise BundleError(f"{where}: {key!r} {problem}", hint=_EXPORT_AGAIN)
     files = {name: _parse_record(name, record, where) for name, record in manifest["files"].items()}
-    if missing := {MODEL, GOLDEN} - files.keys():
+    kind = manifest["format"]
+    if kind not in FORMATS:
+        raise BundleError(
+            f"{where}: no such format: {kind!r}", hint="pip install --upgrade edge-retrieval"
+        )
+    if missing := {*FORMATS[kind], GOLDEN} - files.keys():
         raise BundleError(f"{where}: names no {min(missing)}", hint=_EXPORT_AGAIN)
     dim, tolerance = manifest["dim"], manifest["golden_tolerance"]
     if manifest["precision"] not in PRECISIONS or dim < 1 or not -1.0 <= tolerance <= 1.0:
@@ -277,7 +322,7 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         preprocessing = Preprocessing.from_json(manifest["preprocessing"])
     except ConfigError as error:
         raise BundleError(f"{where}: preprocessing: {error}", hint=error.hint) from error
-    fingerprint = _fingerprint(files, dim, preprocessing)
+    fingerprint = fingerprint_of(kind, files, dim, preprocessing)
     if fingerprint != manifest["fingerprint"]:
         raise BundleError(
             f"{where}: changed since the bundle was made: its fingerprint does not fit",
@@ -287,6 +332,7 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         folder=folder,
         name=manifest["name"],
         precision=manifest["precision"],
+        format=kind,
         dim=dim,
         preprocessing=preprocessing,
         levels=tuple(str(level) for level in manifest["levels"]),
@@ -297,7 +343,7 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     )
 
 
-def _check_schema(schema: object, where: Path) -> None:
+def _check_schema(schema: object, where: Path) -> int:
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise BundleError(f"{where}: 'schema' is missing or no number", hint=_EXPORT_AGAIN)
     if schema > BUNDLE_SCHEMA:
@@ -305,6 +351,7 @@ def _check_schema(schema: object, where: Path) -> None:
             f"{where}: schema {schema} is newer than this version can read ({BUNDLE_SCHEMA})",
             hint="pip install --upgrade edge-retrieval",
         )
+    return schema
 
 
 def _parse_record(name: str, record: object, where: Path) -> FileRecord:
@@ -335,30 +382,6 @@ def _verify(path: Path, record: FileRecord) -> None:
         raise BundleError(
             f"{path}: damaged: its SHA-256 is not the one in bundle.json", hint=_EXPORT_AGAIN
         )
-
-
-def _check_golden(golden: Golden, dim: int, *, where: Path) -> None:
-    images, embeddings = golden
-    right = (
-        images.dtype == np.uint8
-        and images.ndim == 3
-        and images.size > 0
-        and embeddings.dtype == np.float32
-        and embeddings.shape == (len(images), dim)
-        and bool(np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-3))
-    )
-    if not right:
-        raise BundleError(
-            f"{where}: golden drawings must be (G, H, W) uint8 with (G, {dim}) float32 rows of "
-            f"length 1, not {images.shape} {images.dtype}, {embeddings.shape} {embeddings.dtype}",
-            hint=_EXPORT_AGAIN,
-        )
-
-
-def _pack(golden: Golden) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=golden.images, embeddings=golden.embeddings)
-    return buffer.getvalue()
 
 
 @contextlib.contextmanager

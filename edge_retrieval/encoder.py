@@ -101,7 +101,7 @@ class OpenVinoEncoder:
             ConfigError: `threads` is below 1.
             MissingExtraError: OpenVINO is not installed.
         """
-        openvino = _import_openvino()
+        openvino = import_openvino()
         self.dim = bundle.dim
         self.preprocessing = bundle.preprocessing
         self.fingerprint = bundle.fingerprint
@@ -139,12 +139,14 @@ BACKENDS: dict[str, type[OnnxEncoder] | type[OpenVinoEncoder]] = {
 }
 
 
-def load_encoder(bundle: Bundle, *, backend: str = "onnx", threads: int | None = None) -> Encoder:
+def load_encoder(
+    bundle: Bundle, *, backend: str | None = None, threads: int | None = None
+) -> Encoder:
     """Make a bundle run.
 
     Args:
         bundle: An opened bundle.
-        backend: A name in `BACKENDS`.
+        backend: A name in `BACKENDS`; None: the runtime that the bundle's format is made for.
         threads: 1 or more; None: the cores of this process, at most 4.
 
     Raises:
@@ -152,8 +154,14 @@ def load_encoder(bundle: Bundle, *, backend: str = "onnx", threads: int | None =
         ConfigError: No such backend, or `threads` is below 1.
         MissingExtraError: The backend is not installed.
     """
+    backend = backend or bundle.format
     if backend not in BACKENDS:
         raise ConfigError(f"no backend {backend!r}", hint=f"choose from {', '.join(BACKENDS)}")
+    if backend == "onnx" and bundle.format != "onnx":
+        raise ConfigError(
+            f"{bundle.folder}: in OpenVINO's own format, which onnxruntime cannot run",
+            hint="leave out --backend, or take the bundle in the format onnx",
+        )
     return BACKENDS[backend](bundle, threads=threads)
 
 
@@ -199,7 +207,7 @@ def _threads(threads: int | None) -> int:
     return threads
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
     """Import OpenVINO without its telemetry: it reports every import to a server of its maker.
 
     It falls back to a stub where `openvino_telemetry` cannot be imported, so that is what it

@@ -13,13 +13,18 @@ import pytest
 
 from edge_retrieval import bundle as bundle_module
 from edge_retrieval.bundle import BUNDLE_SCHEMA, Bundle, default_bundle_path, save_bundle
-from edge_retrieval.drawing import Preprocessing
+from edge_retrieval.drawing import Preprocessing, fit
 from edge_retrieval.encoder import golden_check, load_encoder
 from edge_retrieval.errors import BundleError
 from tests import fakes
 
-PINNED = Path(__file__).parent / "pinned" / "bundle-1"
-PINNED_FINGERPRINT = "6e3a95bc9b06a21379f9548546879cbd3635aad4b6dc697e6873844d8f83066a"
+ALL_PINNED = Path(__file__).parent / "pinned"
+PINNED = ALL_PINNED / "bundle-1"
+FINGERPRINTS = {
+    "bundle-1": "6e3a95bc9b06a21379f9548546879cbd3635aad4b6dc697e6873844d8f83066a",
+    "bundle-2": "a67c82371be6908dbe9ffc87c883d0148de16c300b99b0d00e1b63c4fe76c2f1",
+    "bundle-2-openvino": "0ae72e992f7ae31585d88efe4583ffcce37d28572237f0a7686a90d0d8279f07",
+}
 
 
 def parts(**changes: Any) -> dict[str, Any]:
@@ -66,10 +71,79 @@ def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert np.array_equal(embeddings, parts()["golden_embeddings"])
 
 
-def test_the_pinned_bundle_opens_and_runs_for_ever() -> None:
+@pytest.mark.parametrize("name", FINGERPRINTS)
+def test_the_pinned_bundles_open_and_run_for_ever(name: str) -> None:
+    bundle = Bundle.open(ALL_PINNED / name)
+    assert bundle.fingerprint == FINGERPRINTS[name]
+    assert bundle.format == ("openvino" if name.endswith("openvino") else "onnx")
+    if bundle.format == "openvino":
+        pytest.importorskip("openvino")
+    encoder = load_encoder(bundle, backend=bundle.format, threads=1)
+    assert golden_check(bundle, encoder) >= bundle.golden_tolerance
+
+
+def test_a_bundle_of_schema_1_is_onnx_and_knows_no_scaling() -> None:
     bundle = Bundle.open(PINNED)
-    assert bundle.fingerprint == PINNED_FINGERPRINT
-    assert golden_check(bundle, load_encoder(bundle, threads=1)) >= bundle.golden_tolerance
+    assert (bundle.format, bundle.model.name) == ("onnx", "model.onnx")
+    assert bundle.model_bytes == bundle.model.stat().st_size
+    assert bundle.fitted() is None
+
+
+def test_a_bundle_keeps_drawings_that_have_to_be_scaled_down_and_what_became_of_them(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(5)
+    golden = rng.integers(0, 256, (6, 40, 50), dtype=np.uint8)
+    bundle = save_bundle(
+        tmp_path / "b",
+        **parts(golden_images=golden, golden_embeddings=np.eye(6, dtype=np.float32)),
+    )
+    fitted = Bundle.open(tmp_path / "b").fitted()
+    assert fitted is not None
+    size = bundle.preprocessing.size
+    assert len(fitted.images) == len(fitted.squares) == 4
+    assert max(fitted.images.shape[1:]) >= 2 * size
+    assert np.array_equal(fitted.images[:, ::2, ::2], golden[:4])
+    for image, square in zip(fitted.images, fitted.squares, strict=True):
+        expected = np.round((fit(image, bundle.preprocessing)[0] * 0.5 + 0.5) * 255)
+        assert np.array_equal(square, expected)
+
+
+def ir(folder: Path) -> Path:
+    """Two files that stand for a network in OpenVINO's own format."""
+    (folder / "net.xml").write_bytes(b"<net/>")
+    (folder / "net.bin").write_bytes(b"weights")
+    return folder / "net.xml"
+
+
+def test_a_network_of_openvino_is_two_files_that_travel_together(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "b", **parts(model=ir(tmp_path)))
+    assert bundle.format == "openvino"
+    assert bundle.model == tmp_path / "b" / "model.xml"
+    assert bundle.model_bytes == len(b"<net/>weights")
+    copied = bundle.copy_to(tmp_path / "copy")
+    assert set(inside(copied.folder)) == {"bundle.json", "model.xml", "model.bin", "golden.npz"}
+    assert copied.fingerprint == bundle.fingerprint
+    replaced = save_bundle(tmp_path / "b", **parts(), overwrite=True)
+    assert set(inside(replaced.folder)) == {"bundle.json", "model.onnx", "golden.npz"}
+
+
+def test_the_weights_of_a_network_of_openvino_decide_the_fingerprint_too(tmp_path: Path) -> None:
+    first = save_bundle(tmp_path / "a", **parts(model=ir(tmp_path)))
+    (tmp_path / "net.bin").write_bytes(b"others.")
+    other = save_bundle(tmp_path / "b", **parts(model=tmp_path / "net.xml"))
+    assert first.fingerprint != other.fingerprint
+
+
+def test_a_network_without_its_weights_or_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"neither an \.onnx nor an \.xml"):
+        save_bundle(tmp_path / "b", **parts(model=tmp_path / "net.pt"))
+    ir(tmp_path)
+    (tmp_path / "net.bin").unlink()
+    with pytest.raises(BundleError, match="cannot be written"):
+        save_bundle(tmp_path / "b", **parts(model=tmp_path / "net.xml"))
+    assert not (tmp_path / "b").exists()
 
 
 def test_the_same_parts_give_the_same_fingerprint(tmp_path: Path) -> None:
@@ -165,6 +239,8 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "dim of truth": lambda m: m.update(dim=True),
     "dim of 0": lambda m: m.update(dim=0),
     "dim changed": lambda m: m.update(dim=9),
+    "format unknown": lambda m: m.update(format="tflite"),
+    "format changed": lambda m: m.update(format="openvino"),
     "precision unknown": lambda m: m.update(precision="fp13"),
     "tolerance no number": lambda m: m.update(golden_tolerance=float("nan")),
     "tolerance huge": lambda m: m.update(golden_tolerance=10**400),

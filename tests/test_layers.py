@@ -16,10 +16,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "arrays", "progress", "staging"),
+    ("errors", "arrays", "progress", "staging", "page"),
     ("provenance", "taxonomy"),
     ("sources", "drawing", "graph_file", "index", "metrics", "report"),
-    ("bundle", "encoder"),
+    ("golden", "bundle", "encoder"),
     ("register",),
     ("search",),
     ("sample", "evidence", "bench", "evaluate"),
