@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import json
 import tempfile
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from distill.config import TrainConfig
 from distill.cut_drawings import CutDrawings
 from distill.model import TorchEncoder, load_student
+from distill.onnx_file import export_fp32
 from distill.quantize import Agreement, Recipe, agreement, choose_calibration, quantize_int8
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import Bundle, save_bundle
 from edge_retrieval.drawing import Preprocessing, fit_batch
-from edge_retrieval.encoder import INPUT, OUTPUT, golden_check, load_encoder
-from edge_retrieval.errors import BundleError, ConfigError
+from edge_retrieval.encoder import golden_check, load_encoder
+from edge_retrieval.errors import ConfigError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.provenance import now, sha256_of, versions
 
-PARITY_BATCHES = (1, 2, 5)
-MOST_ERROR = 1e-4
 ROUNDING = {"fp32": 1e-3, "int8": 0.02}
 """How much the least golden cosine may fall on another machine: another order of additions, another
 rounding. Where INT8 saturates it falls by 0.1 or more."""
@@ -168,97 +163,3 @@ def _history(run: Path, config: TrainConfig) -> dict[str, Any]:
         "training": training,
         "weights": sha256_of(run / "best.safetensors"),
     }
-
-
-class _OfLengthOne(nn.Module):
-    """A network whose rows have length 1, whether or not it makes them so itself."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn ``(N, C, H, W)`` into ``(N, D)`` rows of length 1."""
-        return nn.functional.normalize(self.model(images), dim=-1)
-
-
-def export_fp32(model: nn.Module, *, size: int, channels: int, dim: int, path: Path) -> float:
-    """Write a network as one ONNX file, L2 norm inside, and prove that it computes the same.
-
-    Args:
-        model: ``(N, channels, size, size)`` float32 -> ``(N, dim)``. Left in eval mode.
-        size: Side of the images in pixels.
-        channels: Of the images.
-        dim: Of the embeddings.
-        path: The file to write; its folder exists.
-
-    Returns:
-        The largest absolute difference between torch and onnxruntime, over batches of 1, 2 and 5.
-
-    Raises:
-        BundleError: The network cannot be exported, or differs by more than `MOST_ERROR`.
-    """
-    network = _OfLengthOne(model).eval()
-    example = torch.zeros(2, channels, size, size)  # 1 would be taken for a constant
-    with warnings.catch_warnings():
-        # torch's exporter uses what torch itself calls deprecated
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-        try:
-            torch.onnx.export(
-                network,
-                (example,),
-                path,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("n")},),
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-        except Exception as error:  # its errors share no base
-            raise BundleError(
-                f"torch cannot export {type(model).__name__}: {' '.join(str(error).split())[:250]}",
-                hint="choose another architecture",
-            ) from error
-    _strip(path)
-    worst = parity(network, path, size=size, channels=channels, dim=dim)
-    if not worst <= MOST_ERROR:
-        raise BundleError(
-            f"{path}: differs from torch by {worst:.2g}, more than {MOST_ERROR:.0e}",
-            hint="choose another architecture, or upgrade torch and onnxruntime",
-        )
-    return worst
-
-
-def parity(network: nn.Module, path: Path, *, size: int, channels: int, dim: int) -> float:
-    """Return the largest absolute difference between a network and its ONNX file, seed 0."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
-    worst = 0.0
-    for count in PARITY_BATCHES:
-        images = rng.uniform(-1.0, 1.0, (count, channels, size, size)).astype(np.float32)
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(images)).numpy()
-        [found] = session.run([OUTPUT], {INPUT: images})
-        if found.shape != (count, dim):
-            raise BundleError(
-                f"{path}: gives {found.shape} for {count} drawings, not ({count}, {dim})",
-                hint="give the dimension that the network has",
-            )
-        worst = max(worst, float(np.abs(found - expected).max()))
-    return worst
-
-
-def _strip(path: Path) -> None:
-    """Remove what the exporter notes of each node: source lines and the paths of this machine."""
-    model = onnx.load(path)
-    graph = model.graph
-    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, graph, model):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for tensor in graph.initializer:
-        tensor.doc_string = ""
-        del tensor.metadata_props[:]
-    onnx.save(model, path)

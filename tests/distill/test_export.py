@@ -1,4 +1,4 @@
-"""An exported network computes what torch does, and a run becomes bundles that open."""
+"""A run becomes bundles that open."""
 
 from __future__ import annotations
 
@@ -7,101 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
-from distill import export
 from distill.config import TrainConfig
 from distill.cut_drawings import CutDrawings
 from distill.drawing_cache import CutDesign, write_cut
-from distill.export import ExportResult, export_fp32, export_run
+from distill.export import ExportResult, export_run
 from distill.model import TorchEncoder, load_student, make_student
 from distill.quantize import Recipe
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing, fit, fit_batch
 from edge_retrieval.encoder import embed_figures, golden_check, load_encoder
-from edge_retrieval.errors import BundleError, ConfigError
+from edge_retrieval.errors import ConfigError
 
 CONFIG = TrainConfig(backbone="test_efficientnet", size=32, dim=8, held_out=0.2)
-
-
-class Small(nn.Module):
-    """Rows that are not of length 1: the export has to see to that."""
-
-    def __init__(self, channels: int = 1) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels, 4, 3, stride=2)
-        self.norm = nn.BatchNorm2d(4)
-        self.projection = nn.Linear(4, 6)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.norm(self.convolution(images)).relu().mean((2, 3))
-        projected: Tensor = self.projection(features) * 3
-        return projected
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("small") / "model.onnx"
-    assert export_fp32(Small(), size=16, channels=1, dim=6, path=path) < 1e-5
-    return path
-
-
-def test_an_export_is_one_file_with_named_ends_and_any_batch(small: Path) -> None:
-    assert [path.name for path in small.parent.iterdir()] == ["model.onnx"]
-    graph = onnx.load(small, load_external_data=False).graph
-    ends = {
-        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.output)
-    }
-    assert ends == {"images": ["n", 1, 16, 16], "embeddings": ["n", 6]}
-
-
-def test_an_export_gives_rows_of_length_one(small: Path) -> None:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(small), providers=["CPUExecutionProvider"])
-    images = np.random.default_rng(0).normal(size=(7, 1, 16, 16)).astype(np.float32)
-    [rows] = session.run(["embeddings"], {"images": images})
-    assert np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
-
-
-def test_an_export_tells_nothing_of_the_machine_that_made_it(small: Path) -> None:
-    data = small.read_bytes()
-    for word in (str(Path.cwd()), str(Path(__file__).parent), "site-packages", "stack_trace"):
-        assert word.encode() not in data
-
-
-def test_an_export_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    export_fp32(Small(3), size=16, channels=3, dim=6, path=tmp_path / "model.onnx")
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_network_of_another_dimension_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"not \(1, 7\)"):
-        export_fp32(Small(), size=16, channels=1, dim=7, path=tmp_path / "model.onnx")
-
-
-def test_a_network_that_differs_from_torch_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(export, "parity", lambda *_, **__: float("nan"))
-    with pytest.raises(BundleError, match="differs from torch"):
-        export_fp32(Small(), size=16, channels=1, dim=6, path=tmp_path / "model.onnx")
-
-
-def test_a_network_that_torch_cannot_export_is_one_clear_error(tmp_path: Path) -> None:
-    class Undecided(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            return images.mean((2, 3)) if images.sum() > 0 else images.amax((2, 3))
-
-    with pytest.raises(BundleError, match="torch cannot export Undecided") as caught:
-        export_fp32(Undecided(), size=16, channels=1, dim=1, path=tmp_path / "model.onnx")
-    assert "\n" not in str(caught.value)
 
 
 def write_cache(folder: Path, designs: int, label: str, seed: int) -> None:

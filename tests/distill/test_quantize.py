@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.export import export_fp32
+from distill.onnx_file import export_fp32
 from distill.quantize import (
     LEAST_DRAWINGS,
     METHODS,
