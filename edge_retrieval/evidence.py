@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from edge_retrieval.drawing import to_png
+from edge_retrieval.page import definitions, page, picture
 from edge_retrieval.provenance import now, versions
 from edge_retrieval.register import DesignRecord, Register
 from edge_retrieval.search import Hit, SearchResult
@@ -92,12 +92,9 @@ def to_html(
     """
     names = ", ".join(Path(result.query.name).name for result in results)
     searches = "\n".join(_search(result, register) for result in results)
-    return _PAGE.format(
-        title=escape(f"Designs like {names}"),
-        style=_STYLE,
-        searches=searches,
-        facts=_facts(register, settings or {}),
-    )
+    facts = definitions(_facts(register, settings or {}))
+    body = f"<main>\n{searches}\n</main>\n<footer><dl>\n{facts}\n</dl></footer>"
+    return page(title=f"Designs like {names}", style=_STYLE, body=body)
 
 
 def _search(result: SearchResult, register: Register) -> str:
@@ -125,15 +122,13 @@ def _search(result: SearchResult, register: Register) -> str:
 
 
 def _figure(png: bytes, caption: str) -> str:
-    data = base64.b64encode(png).decode("ascii")
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    source = f"data:image/png;base64,{data}"
-    return f'<figure><div class="paper"><img alt="" src="{source}"></div>{below}</figure>'
+    return f"<figure>{picture(png, '')}{below}</figure>"
 
 
 def _card(hit: Hit, register: Register, *, several: bool) -> str:
     design, figure = hit.design, hit.figure
-    picture = _figure(register.picture(figure.row), "")
+    drawing = _figure(register.picture(figure.row), "")
     matched = f"Figure {figure.figure} of {design.figures_count}"
     if several:
         matched = f"{matched}, like your figure {hit.query_figure + 1}"
@@ -147,7 +142,7 @@ def _card(hit: Hit, register: Register, *, several: bool) -> str:
     ]
     text = "\n".join(f'<p class="{kind}">{escape(line)}</p>' for kind, line in lines if line)
     return f"""<li>
-{picture}
+{drawing}
 <h3><span class="rank">{hit.rank}</span> <b>{escape(design.number)}</b>
 <span class="score" title="cosine of the best pair of figures">{hit.score:.3f}</span></h3>
 {text}
@@ -169,8 +164,8 @@ def _dates(design: DesignRecord) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _facts(register: Register, settings: Mapping[str, object]) -> str:
-    """Return what is needed to repeat the search, as the rows of a table of definitions."""
+def _facts(register: Register, settings: Mapping[str, object]) -> dict[str, str]:
+    """Return what is needed to repeat the search."""
     words = {True: "yes", False: "no"}
     asked = ", ".join(
         f"{name}: {words[value] if isinstance(value, bool) else value}"
@@ -179,7 +174,7 @@ def _facts(register: Register, settings: Mapping[str, object]) -> str:
     used = ", ".join(
         f"{name} {version}" for name, version in versions().items() if name not in _TRAINING
     )
-    facts = {
+    return {
         "Searched": now().replace("T", " ").replace("+00:00", " UTC"),
         "Settings": asked,
         "Register": f"{register.folder.absolute().name}, snapshot {register.snapshot}",
@@ -189,54 +184,19 @@ def _facts(register: Register, settings: Mapping[str, object]) -> str:
         "its best pair of figures",
         "Versions": used,
     }
-    return "\n".join(
-        f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value
-    )
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-{searches}
-</main>
-<footer><dl>
-{facts}
-</dl></footer>
-</body>
-</html>
-"""
-
-# Drawings stand on white paper in the dark, too: they are black ink.
 _STYLE = """
-:root { color-scheme: light dark; --ground: #f6f5f2; --ink: #1c1b19; --soft: #6d6a64;
- --line: #dedbd4; --accent: #8a4b14; }
-@media (prefers-color-scheme: dark) { :root { --ground: #191817; --ink: #eceae5; --soft: #a09c94;
- --line: #37342f; --accent: #e0a56d; } }
-* { box-sizing: border-box; margin: 0; padding: 0; }
-body { background: var(--ground); color: var(--ink); padding: 2.5rem clamp(1rem, 4vw, 4rem);
- font: 15px/1.45 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
 main, footer { max-width: 84rem; margin: 0 auto; }
 section { display: grid; grid-template-columns: clamp(10rem, 25%, 19rem) 1fr;
  gap: 0 clamp(1.5rem, 3.5vw, 3rem);
  margin-bottom: 4rem; }
 header { grid-column: 1 / -1; padding-bottom: 1.1rem; margin-bottom: 1.6rem;
  border-bottom: 1px solid var(--line); }
-h1 { font-size: 1.6rem; font-weight: 600; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h1 em { font-style: normal; color: var(--accent); }
 header p, figcaption, .more, .none { color: var(--soft); }
 h2 { font-size: .95rem; font-weight: 600; margin-bottom: .6rem; }
-.paper { background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: 8%;
- aspect-ratio: 1; }
-.paper img { display: block; width: 100%; height: 100%; object-fit: contain; }
+.paper { padding: 8%; }
 figcaption { font-size: .85rem; margin-top: .3rem; }
 .query { position: sticky; top: 1.5rem; align-self: start; }
 .query figure + figure { margin-top: 1rem; }
@@ -245,21 +205,14 @@ figcaption { font-size: .85rem; margin-top: .3rem; }
 h3 { display: flex; gap: .5rem; align-items: baseline; margin-top: .6rem; font-size: 1rem;
  font-weight: 600; }
 h3 b { font-weight: inherit; min-width: 0; overflow-wrap: anywhere; }
-.rank { color: var(--accent); font-variant-numeric: tabular-nums; }
-.score { margin-left: auto; color: var(--soft); font-weight: 400;
- font-variant-numeric: tabular-nums; }
 .class { font-size: .93em; }
 .more { font-size: .88em; }
 footer { border-top: 1px solid var(--line); padding-top: 1.2rem; color: var(--soft);
  font-size: .87em; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; }
-dd { overflow-wrap: anywhere; }
 @media (max-width: 46rem) { section { grid-template-columns: 1fr; }
  .query { position: static; margin-bottom: 2rem; } .query .paper { max-width: 19rem; } }
 @media print { .query { position: static; } footer { break-inside: avoid; }
- :root { color-scheme: light; --ground: #fff; --ink: #000; --soft: #444;
- --line: #bbb; --accent: #000; } body { padding: 0; font-size: 8.5pt; }
- h1 { font-size: 14pt; } h3 { font-size: 9pt; gap: .3rem; } section { gap: 0 1.2rem;
+ body { font-size: 8.5pt; } h3 { font-size: 9pt; gap: .3rem; } section { gap: 0 1.2rem;
  grid-template-columns: 26% 1fr; } .hits { grid-template-columns: repeat(3, 1fr); gap: 1rem; }
  li, figure { break-inside: avoid; } section + section { break-before: page; } }
 """

@@ -11,15 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distill.cards import Found, shared_depth
 from distill.drawing_cache import Stack
-from distill.gallery import (
-    Found,
-    WorstQuery,
-    _precisions,
-    shared_depth,
-    worst_queries,
-    write_gallery,
-)
+from distill.gallery import WorstQuery, _precisions, worst_queries, write_gallery
 from edge_retrieval.drawing import from_png
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.metrics import leave_one_out
