@@ -76,6 +76,7 @@ class Drawings:
         preprocessing: How `fitted` was made.
         signatures: ``(N, K)`` float16, what near-duplicates are told by; see `distill.leaks`.
         digest: SHA-256 of what was cut, with its labels.
+        parts: The same of each source, in order.
     """
 
     masters: Stack
@@ -86,6 +87,7 @@ class Drawings:
     preprocessing: Preprocessing
     signatures: Signatures
     digest: str
+    parts: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.fitted)
@@ -235,6 +237,7 @@ def joined(
         preprocessing,
         np.concatenate([part.signatures for part in parts])[slice(None) if some is None else some],
         hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
+        tuple(part.digest for part in parts),
     )
 
 

@@ -113,6 +113,15 @@ class Stack:
         """Return some of its squares, by row number."""
         return Stack(self._parts, rows if self._rows is None else self._rows[rows])
 
+    def followed_by(self, other: Stack) -> Stack:
+        """Return the squares of both, one after the other."""
+        starts = (0, int(self._starts[-1]))
+        rows = [
+            start + (np.arange(len(stack)) if stack._rows is None else stack._rows)
+            for start, stack in zip(starts, (self, other), strict=True)
+        ]
+        return Stack((*self._parts, *other._parts), np.concatenate(rows))
+
     def __reduce__(self) -> tuple[Any, ...]:
         parts = [_Mapped.of(part) or part for part in self._parts]
         return _restored, (parts, self._rows)

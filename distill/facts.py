@@ -45,6 +45,11 @@ def run_facts(
         "training": {s.name: _counts(s) for s in training},
         "held_out": {s.name: _counts(s) for s in held},
         "drawings": drawings.digest,
+        # What an export finds the run's own sources by, in a cache that others may share.
+        "cut": {
+            "sources": list(drawings.parts),
+            "validation": list(others.parts) if validation else [],
+        },
         "split": _split(training, others, held),
         "problems": len(drawings.problems),
         "notes": [note for scheme in training for note in _notes(scheme)],
