@@ -7,13 +7,13 @@ use with the bundle at hand, in the user's cache, so it can never disagree with 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from importlib import resources
 from pathlib import Path
 
 from edge_retrieval.bundle import Bundle
+from edge_retrieval.cache import cache_folder
 from edge_retrieval.encoder import load_encoder
 from edge_retrieval.errors import EdgeRetrievalError, RegisterError
 from edge_retrieval.progress import Track, silent
@@ -32,30 +32,6 @@ def sample_folder() -> Path:
 def sample_query() -> Path:
     """Return a drawing to search with: a view of a sample design that the sample leaves out."""
     return sample_folder() / "query.png"
-
-
-def cache_folder() -> Path:
-    """Return where the sample register is kept.
-
-    `$EDGE_RET_CACHE`, else the user's cache folder, else the system's folder for temporary files
-    where the user's home cannot be written (kiosks, containers).
-    """
-    named = os.environ.get("EDGE_RET_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    candidates = [Path(base)] if base else []
-    with contextlib.suppress(RuntimeError):  # no home at all
-        candidates.append(Path.home() / ".cache")
-    for candidate in candidates:
-        folder = candidate / "edge-retrieval"
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-    return (
-        Path(tempfile.gettempdir()) / f"edge-retrieval-{os.getuid() if os.name == 'posix' else 0}"
-    )
 
 
 def sample_register(bundle: Bundle, *, track: Track = silent) -> Register:

@@ -16,13 +16,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "arrays", "progress", "staging", "page"),
-    ("provenance", "taxonomy"),
+    ("errors", "arrays", "progress", "staging", "cache"),
+    ("provenance", "taxonomy", "speed"),
     ("sources", "drawing", "graph_file", "index", "metrics", "report"),
     ("golden", "bundle", "encoder"),
     ("register",),
     ("search",),
-    ("sample", "evidence", "bench", "evaluate"),
+    ("sample", "evidence", "bench", "evaluate", "doctor"),
     ("server",),
     ("cli",),
     ("__main__",),
