@@ -177,16 +177,16 @@ def to_openvino(source: Path, target: Path, *, fp16: bool = False) -> float:
             is on another runtime is for the gate to judge.
         MissingExtraError: OpenVINO is not installed.
     """
+    openvino = import_openvino()
     try:
-        save_ir(import_openvino().convert_model(str(source)), target, fp16=fp16)
-    except RuntimeError as error:  # the base of OpenVINO's errors
+        judged = not is_quantized(source)
+        save_ir(openvino.convert_model(str(source)), target, fp16=fp16)
+    except Exception as error:  # theirs share no base with those of protobuf
         raise BundleError(
             f"{source}: OpenVINO cannot convert it: {' '.join(str(error).split())[:300]}",
             hint="export with --format onnx, or upgrade openvino",
         ) from error
-    limit = MOST_ERROR_FP16 if fp16 else MOST_ERROR
-    if is_quantized(source):
-        limit = float("inf")
+    limit = (MOST_ERROR_FP16 if fp16 else MOST_ERROR) if judged else float("inf")
     return _near(_onnxruntime(source), _openvino(target), source, target, limit)
 
 
