@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "arrays", "progress", "staging", "cache"),
+    ("errors", "arrays", "progress", "staging", "page", "cache"),
     ("provenance", "taxonomy", "speed"),
     ("sources", "drawing", "graph_file", "index", "metrics", "report"),
     ("golden", "bundle", "encoder"),
