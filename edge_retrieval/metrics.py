@@ -207,7 +207,7 @@ def leave_one_out(
         similarity = embeddings[start : start + chunk] @ embeddings.T  # (Q, N)
         query = np.arange(len(similarity))
         similarity[query, start + query] = -np.inf  # the query itself: last, then dropped
-        ranking = _ranking(similarity)[:, :-1]  # (Q, N-1)
+        ranking = best_first(similarity)[:, :-1]  # (Q, N-1)
         depth = _shared_depth(codes[start : start + chunk], codes)
         tally.add(np.take_along_axis(depth, ranking, axis=1))
     return tally.scores(len(embeddings) - 1)
@@ -243,7 +243,7 @@ def by_design(
         best = np.maximum.reduceat(similarity, starts, axis=1)  # (Q, M)
         depth = _shared_depth(codes[start : start + chunk], codes[starts])
         depth[np.isneginf(best)] = 0  # nothing is left of the query's own design
-        tally.add(np.take_along_axis(depth, _ranking(best), axis=1))
+        tally.add(np.take_along_axis(depth, best_first(best), axis=1))
     return tally.scores(len(starts))
 
 
@@ -315,7 +315,7 @@ def _check(embeddings: Embeddings, codes: Codes, levels: Sequence[str], ks: Sequ
         )
 
 
-def _ranking(similarity: NDArray[np.float32]) -> NDArray[np.int64]:
+def best_first(similarity: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return (Q, N) column numbers, best first; of equal similarities the smaller column first.
 
     Similarity and column are packed into one integer and sorted by value: three times as fast as a

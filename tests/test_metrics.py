@@ -339,7 +339,7 @@ def test_ranking_orders_every_float_and_breaks_ties_by_column():
         np.array([-1, -0.5, -1e-38, -0.0, 0.0, 1e-45, 0.5, 1, -np.inf], np.float32), (20, 50)
     )
     expected = np.argsort(-similarity.astype(np.float64), axis=1, kind="stable")
-    np.testing.assert_array_equal(metrics._ranking(similarity), expected)
+    np.testing.assert_array_equal(metrics.best_first(similarity), expected)
 
 
 def test_one_figure_cannot_be_evaluated():
