@@ -81,6 +81,7 @@ class _Watching:
         self.dim = encoder.dim
         self.preprocessing = encoder.preprocessing
         self.fingerprint = encoder.fingerprint
+        self.backend = encoder.backend
 
     def embed(self, images: Images) -> Embeddings:
         """Turn ``(N, C, H, W)`` float32 into ``(N, D)`` rows of length 1; N may be 0."""

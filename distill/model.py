@@ -158,6 +158,8 @@ def _backbone_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class TorchEncoder:
     """A `Student` as an `Encoder`: for validation, and as the reference of an export."""
 
+    backend = "torch"
+
     def __init__(self, student: Student, preprocessing: Preprocessing, *, batch: int = 128) -> None:
         """Take the network as it is; it is switched to eval mode while it embeds."""
         self.student = student

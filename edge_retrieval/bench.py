@@ -36,7 +36,7 @@ def bench(
     *,
     runs: int = 30,
     k: int = 10,
-    backend: str = "onnx",
+    backend: str | None = None,
     threads: int = 1,
     track: Track = silent,
 ) -> Report:
@@ -47,7 +47,8 @@ def bench(
         sheets: Drawings to search with, taken in turn.
         runs: Searches that are counted.
         k: Designs asked for.
-        backend: "onnx" or "openvino".
+        backend: "onnx" or "openvino"; None: what the bundle is made for. Choose before measuring:
+            "auto" would count its choosing as loading.
         threads: Threads of the encoder.
         track: Shows the runs.
 
@@ -104,7 +105,7 @@ def bench(
             "precision": bundle.precision,
             "fingerprint": bundle.fingerprint,
             "size": bundle.preprocessing.size,
-            "backend": backend,
+            "backend": encoder.backend,
             "threads": threads,
             "runs": runs,
             "k": k,

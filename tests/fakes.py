@@ -29,6 +29,7 @@ class FakeEncoder:
 
     preprocessing = PREPROCESSING
     dim = CELLS * CELLS
+    backend = "fake"
 
     def __init__(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint

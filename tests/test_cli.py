@@ -467,6 +467,17 @@ def test_two_designs_with_one_number_are_told_apart_by_path(run: Run, tmp_path: 
     assert "metadata.csv:3" in done.err or "b.png" in done.err
 
 
+def test_the_fastest_backend_is_named_and_said_why(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    query = designs / "06/06-03/D2/1.png"
+    done = run("search", query, "-r", "mine", "--backend", "auto", "--json")
+    assert done.code == 0
+    assert done.err.startswith("backend: ")
+    assert json.loads(done.out)["results"][0]["hits"][0]["design"] == "D2"
+    measured = run("eval", "--data", designs, "--backend", "auto", "--json")
+    assert json.loads(measured.out)["backend"] in ("onnx", "openvino")
+
+
 def test_doctor_finds_the_shipped_bundle_good_on_this_device(run: Run, designs: Path) -> None:
     run("index", designs, "-o", "mine")
     assert run("doctor", "mine").code == 0  # the bundle that a register keeps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,10 @@ from edge_retrieval.arrays import Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import (
     BACKENDS,
+    BackendChoice,
     OnnxEncoder,
+    choose_backend,
+    choosing,
     embed_figures,
     golden_check,
     load_encoder,
@@ -25,6 +29,7 @@ from tests import fakes
 
 ROOT = Path(__file__).parents[1]
 PINNED = ROOT / "tests" / "pinned" / "bundle-1"
+IR = ROOT / "tests" / "pinned" / "bundle-2-openvino"
 
 
 @pytest.fixture(params=list(BACKENDS))
@@ -50,6 +55,36 @@ def test_an_encoder_tells_what_the_bundle_tells(bundle: Bundle, backend: str) ->
     assert encoder.dim == bundle.dim == 8
     assert encoder.preprocessing == bundle.preprocessing
     assert encoder.fingerprint == bundle.fingerprint
+    assert encoder.backend == backend
+
+
+def test_a_bundle_runs_on_what_it_is_made_for_unless_another_is_named(bundle: Bundle) -> None:
+    assert load_encoder(bundle).backend == "onnx"
+    pytest.importorskip("openvino")
+    assert load_encoder(Bundle.open(IR)).backend == "openvino"
+    assert load_encoder(bundle, backend="openvino").backend == "openvino"
+
+
+def test_openvinos_own_format_is_refused_by_onnxruntime_with_the_way_out() -> None:
+    with pytest.raises(ConfigError, match="onnxruntime cannot run") as caught:
+        load_encoder(Bundle.open(IR), backend="onnx")
+    assert "--backend" in caught.value.hint
+
+
+def test_both_formats_of_one_network_give_the_same_rows(bundle: Bundle) -> None:
+    pytest.importorskip("openvino")
+    assert np.allclose(
+        load_encoder(bundle).embed(images(5)),
+        load_encoder(Bundle.open(IR)).embed(images(5)),
+        atol=1e-4,
+    )
+
+
+def test_computing_in_float_changes_nothing_of_a_network_in_float(
+    bundle: Bundle, backend: str
+) -> None:
+    plain = BACKENDS[backend](bundle, threads=1).embed(images(3))
+    assert np.allclose(BACKENDS[backend](bundle, integers=False).embed(images(3)), plain, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 17])
@@ -129,7 +164,7 @@ def test_wrong_settings_are_refused(bundle: Bundle, backend: str) -> None:
         load_encoder(bundle, backend=backend, threads=0)
     with pytest.raises(ConfigError, match="no backend 'cuda'") as caught:
         load_encoder(bundle, backend="cuda")
-    assert "onnx, openvino" in caught.value.hint
+    assert "onnx, openvino, auto" in caught.value.hint
     with pytest.raises(ConfigError, match="0 figures"):
         embed_figures(load_encoder(bundle), [], batch=0)
 
@@ -156,6 +191,124 @@ def test_a_network_that_is_not_what_the_bundle_says_is_refused(
 def test_numbers_that_are_not_finite_are_not_handed_on(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="not finite"):
         load_encoder(bundle).embed(images(1) * np.float32(np.nan))
+
+
+# ------------------------------------------------------------------ the fastest here
+
+
+class Clock:
+    """A clock that only encoders move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]:
+    """Seconds a call of each backend, to be set: two fakes that only a fake clock times.
+
+    A time of 0 stands for a runtime that computes something else, below 0 for one that fails.
+    """
+    seconds = {"onnx": 2.0, "openvino": 1.0}
+    clock = Clock()
+
+    class Timed(OnnxEncoder):
+        name = ""
+
+        def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+            if seconds[self.name] < 0:
+                raise BundleError(f"{self.name} cannot run it", hint="")
+            super().__init__(bundle, threads=threads)
+
+        def embed(self, images: Images) -> Images:
+            clock.now += seconds[self.name]
+            rows = super().embed(images)
+            return rows if seconds[self.name] else np.ascontiguousarray(rows[:, ::-1])
+
+    for name in seconds:
+        fake = type(name, (Timed,), {"name": name, "backend": name})
+        monkeypatch.setitem(BACKENDS, name, fake)
+    monkeypatch.setattr("time.perf_counter", clock.perf_counter)
+    monkeypatch.setattr(choosing, "find_spec", lambda name: name)
+    monkeypatch.setenv("EDGE_RET_CACHE", str(tmp_path / "cache"))
+    return seconds
+
+
+def test_auto_is_the_fastest_runtime_here(bundle: Bundle, made: dict[str, float]) -> None:
+    choice = choose_backend(bundle)
+    assert choice.backend == "openvino"
+    assert choice.seconds == pytest.approx({"onnx": 2.0, "openvino": 1.0})
+    assert min(choice.cosine.values()) >= bundle.golden_tolerance
+    assert "2.00x" in choice.why
+    assert load_encoder(bundle, backend="auto").backend == "openvino"
+
+
+def test_auto_stays_with_the_own_runtime_where_the_gain_is_noise(
+    bundle: Bundle, made: dict[str, float]
+) -> None:
+    made.update(onnx=1.03, openvino=1.0)
+    assert choose_backend(bundle).backend == "onnx"
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0], ids=["computes otherwise", "cannot run it"])
+def test_auto_never_takes_a_runtime_that_computes_something_else(
+    seconds: float, bundle: Bundle, made: dict[str, float]
+) -> None:
+    made["openvino"] = seconds
+    choice = choose_backend(bundle, threads=1)
+    assert choice.backend == "onnx"
+    assert choice.seconds == {}
+    assert re.search("(?i)openvino (computes something else|cannot run it)", choice.why)
+    made["onnx"] = seconds
+    with pytest.raises(BundleError, match="no runtime here") as caught:
+        choose_backend(bundle, threads=2)
+    assert "edge-ret doctor" in caught.value.hint
+
+
+def test_a_choice_is_remembered_for_this_bundle_threads_and_versions(
+    bundle: Bundle, made: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = choose_backend(bundle, threads=1)
+    made.update(onnx=1.0, openvino=2.0)
+    assert choose_backend(bundle, threads=1) == first
+    assert choose_backend(bundle, threads=2).backend == "onnx"
+    assert choose_backend(replace(bundle, fingerprint="0"), threads=1).backend == "onnx"
+    monkeypatch.setattr(choosing, "versions", lambda: {"openvino": "1999.1"})
+    assert choose_backend(bundle, threads=1).backend == "onnx"
+
+
+def test_a_remembered_runtime_that_is_gone_is_not_chosen(
+    bundle: Bundle, made: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose_backend(bundle).backend == "openvino"
+    monkeypatch.setattr(choosing, "find_spec", lambda name: name if name != "openvino" else None)
+    choice = choose_backend(bundle)
+    assert choice.backend == "onnx"
+    assert "no other runtime" in choice.why
+    with pytest.raises(MissingExtraError):
+        choose_backend(Bundle.open(IR))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"backend": "abacus"}', '{"colour": 1}'])
+def test_a_memory_that_makes_no_sense_is_made_anew(
+    text: str, bundle: Bundle, made: dict[str, float], tmp_path: Path
+) -> None:
+    first = choose_backend(bundle)
+    [memory] = (tmp_path / "cache" / "backends").iterdir()
+    memory.write_text(text, "utf-8")
+    again: BackendChoice = choose_backend(bundle)
+    assert again.backend == first.backend
+    assert memory.read_text("utf-8") != text
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(
+    bundle: Bundle, made: dict[str, float], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("no folder", "utf-8")
+    assert choose_backend(bundle).backend == "openvino"
 
 
 def run(code: str) -> str:

@@ -18,6 +18,7 @@ from edge_retrieval.cli.talk import (
     RegisterOption,
     StrictFlag,
     bar,
+    chosen_backend,
     count,
     find_register,
     one_line,
@@ -56,7 +57,7 @@ def evaluate(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Measure a run even on what it was trained on.")
     ] = False,
-    backend: BackendOption = "onnx",
+    backend: BackendOption = None,
     threads: Annotated[
         int | None, typer.Option("--threads", help="Of the encoder.", min=1, max=MOST_THREADS)
     ] = None,
@@ -69,10 +70,10 @@ def evaluate(
     edge-ret eval my-register; edge-ret eval runs/1 --data grants/
     """
     if data is None:
-        _refuse_all_but_a_register(subject, checkpoint or allow_leak or threads)
+        _refuse_all_but_a_register(subject, checkpoint or allow_leak or threads or backend)
         scores, facts = _of_register(subject or Path())
     elif subject is not None and (subject / "config.toml").is_file():
-        if backend != "onnx" or threads:
+        if backend or threads:
             raise typer.BadParameter("--backend and --threads are for a bundle; a run uses torch")
         scores, facts = _of_run(subject, data, checkpoint or "best", allow_leak)
     else:
@@ -98,7 +99,9 @@ def _refuse_all_but_a_register(subject: Path | None, options: object) -> None:
         if (subject / file).is_file():
             raise typer.BadParameter(f"{subject} is {what}: say with --data what to measure it on")
     if options:
-        raise typer.BadParameter("--checkpoint, --allow-leak and --threads go with --data")
+        raise typer.BadParameter(
+            "--checkpoint, --allow-leak, --backend and --threads go with --data"
+        )
 
 
 def _of_register(folder: Path) -> tuple[Evaluation, Mapping[str, object]]:
@@ -118,7 +121,7 @@ def _of_register(folder: Path) -> tuple[Evaluation, Mapping[str, object]]:
 
 
 def _of_bundle(
-    folder: Path | None, source: Path, backend: str, threads: int | None
+    folder: Path | None, source: Path, backend: str | None, threads: int | None
 ) -> tuple[Evaluation, Mapping[str, object]]:
     from edge_retrieval.encoder import load_encoder
     from edge_retrieval.evaluate import evaluate_source
@@ -126,12 +129,14 @@ def _of_bundle(
     if folder is not None and (folder / "bundle" / "bundle.json").is_file():
         folder = folder / "bundle"  # a register: the encoder that it keeps
     bundle = open_bundle(folder)
-    encoder = load_encoder(bundle, backend=backend, threads=threads)
+    encoder = load_encoder(
+        bundle, backend=chosen_backend(bundle, backend, threads), threads=threads
+    )
     facts = {
         "source": str(source),
         "bundle": bundle.name,
         "fingerprint": bundle.fingerprint,
-        "backend": backend,
+        "backend": encoder.backend,
     }
     return evaluate_source(source, encoder, track=bar), facts
 
@@ -209,7 +214,7 @@ def bench(
     threads: Annotated[
         int, typer.Option("--threads", help="Threads of the encoder.", min=1, max=MOST_THREADS)
     ] = 1,
-    backend: BackendOption = "onnx",
+    backend: BackendOption = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Where the raw samples go, as JSON.")
     ] = Path("bench.json"),
@@ -224,14 +229,15 @@ def bench(
     for sheet in sheets:
         read_drawing(sheet)
     register = find_register(register_path)
-    report = measure(register, sheets, runs=runs, backend=backend, threads=threads, track=bar)
+    runtime = chosen_backend(register.bundle, backend, threads)
+    report = measure(register, sheets, runs=runs, backend=runtime, threads=threads, track=bar)
     write_text(out, json.dumps(report.to_json(), indent=1, allow_nan=False))
     if as_json:
         print_json(report.to_json())
     else:
         human = {"s": human_seconds, "B": human_bytes}
         print_table(
-            f"{register.bundle.name} on {report.host['cpu']}, {backend}, {threads} thread(s),"
+            f"{register.bundle.name} on {report.host['cpu']}, {runtime}, {threads} thread(s),"
             f" {register.figures_count} figures",
             [("", "left")] + [(name, "right") for name in ("p50", "p90", "p99", "n")],
             [
@@ -251,7 +257,7 @@ def doctor(
     bundle: Annotated[
         Path | None, typer.Argument(help="Bundle or register to check. Default: what ships.")
     ] = None,
-    backend: BackendOption = "onnx",
+    backend: BackendOption = None,
 ) -> None:
     """Check that this very device computes what a bundle's maker computed.
 

@@ -18,6 +18,7 @@ from edge_retrieval.cli.talk import (
     RegisterOption,
     StrictFlag,
     bar,
+    chosen_backend,
     count,
     find_register,
     one_line,
@@ -51,7 +52,7 @@ def index(
         typer.Option("--source", help="auto, uspto, deeppatent2, folder or table."),
     ] = "auto",
     bundle: BundleOption = None,
-    backend: BackendOption = "onnx",
+    backend: BackendOption = None,
     strict: StrictFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -74,9 +75,8 @@ def index(
     else:
         register = Register.open(out)
     try:
-        encoder = load_encoder(
-            open_bundle(bundle) if bundle is not None else register.bundle, backend=backend
-        )
+        encoding = open_bundle(bundle) if bundle is not None else register.bundle
+        encoder = load_encoder(encoding, backend=chosen_backend(encoding, backend))
         result = register.add(bar(itertools.chain(first, designs), "Indexing"), encoder)
         register.build_graph()  # does nothing while exact search is fast enough
     except BaseException as error:
@@ -164,7 +164,7 @@ def search(
     html: Annotated[
         Path | None, typer.Option("--html", help="Also write one page to look at and keep.")
     ] = None,
-    backend: BackendOption = "onnx",
+    backend: BackendOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the designs of a register by how much they look like each drawing.
@@ -191,7 +191,7 @@ def search(
     for reason in unread:
         say(one_line(f"skipped: {reason}"))
     register = find_register(register_path)
-    encoder = load_encoder(register.bundle, backend=backend)
+    encoder = load_encoder(register.bundle, backend=chosen_backend(register.bundle, backend))
     results = run_search(
         register,
         queries,

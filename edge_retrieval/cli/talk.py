@@ -282,6 +282,17 @@ def open_bundle(folder: Path | None) -> Bundle:
     return Bundle.open(folder if folder is not None else default_bundle_path())
 
 
+def chosen_backend(bundle: Bundle, backend: str | None, threads: int | None = None) -> str:
+    """Return the backend to load; of "auto", say which one it is and why."""
+    from edge_retrieval.encoder import AUTO, choose_backend
+
+    if backend != AUTO:
+        return backend or bundle.format
+    choice = choose_backend(bundle, threads=threads)
+    say(one_line(f"backend: {choice.why}"))
+    return choice.backend
+
+
 def find_register(named: Path | None) -> Register:
     """Open the register that was named, else `$EDGE_RET_REGISTER`, `./register`, the sample."""
     from edge_retrieval.register import Register
@@ -315,7 +326,14 @@ RegisterOption = Annotated[
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", help="Encoder bundle. Default: the one that ships.")
 ]
-BackendOption = Annotated[str, typer.Option("--backend", help="onnx or openvino.")]
+BackendOption = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        help="onnx, openvino, or auto: the fastest that computes right here."
+        " Default: what the bundle is made for.",
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StrictFlag = Annotated[
     bool, typer.Option("--strict", help="Exit with 1 if anything had to be skipped.")

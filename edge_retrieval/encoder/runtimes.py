@@ -1,4 +1,4 @@
-"""A bundle made to run: drawings in, rows of length 1 out, on onnxruntime or OpenVINO."""
+"""The runtimes: each makes an encoder of a bundle, and is imported only when it does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edge_retrieval.arrays import Embeddings, Images, Pixels
+from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
-from edge_retrieval.drawing import FigureImage, Preprocessing, fit_batch
+from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
 from edge_retrieval.provenance import available_cores
 
@@ -25,11 +25,13 @@ class Encoder(Protocol):
         dim: D, numbers in an embedding.
         preprocessing: What `fit_batch` must be given.
         fingerprint: That of the bundle: vectors of two fingerprints must not meet.
+        backend: What computes: "onnx", "openvino", or the like.
     """
 
     dim: int
     preprocessing: Preprocessing
     fingerprint: str
+    backend: str
 
     def embed(self, images: Images) -> Embeddings:
         """Turn ``(N, C, H, W)`` float32 into ``(N, D)`` rows of length 1; N may be 0."""
@@ -39,12 +41,26 @@ class Encoder(Protocol):
 class OnnxEncoder:
     """A bundle on onnxruntime's CPU provider: the runtime of the base install."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    backend = "onnx"
+    formats = ("onnx",)
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        integers: bool = True,
+        wide_sums: bool = False,
+    ) -> None:
         """Load the network.
 
         Args:
             bundle: An opened bundle.
             threads: 1 or more; None: the cores of this process, at most 4.
+            integers: Compute quantized layers in whole numbers. False: in float, slowly, node by
+                node as the file says, which means the same on every machine.
+            wide_sums: Where the processor adds products of bytes in 16 bits and saturates, take
+                the slower way that does not.
 
         Raises:
             BundleError: onnxruntime cannot run the file, or it is not what the bundle says.
@@ -57,10 +73,14 @@ class OnnxEncoder:
         self.fingerprint = bundle.fingerprint
         self._where = str(bundle.model)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _threads(threads)
+        options.intra_op_num_threads = thread_count(threads)
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised: no need to print them too
         options.enable_cpu_mem_arena = False  # it keeps the largest batch's memory for ever
+        if not integers:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if wide_sums:
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 self._where, options, providers=["CPUExecutionProvider"]
@@ -87,14 +107,20 @@ class OnnxEncoder:
 
 
 class OpenVinoEncoder:
-    """The same ONNX file on OpenVINO's CPU device: faster on Intel processors. Needs the extra."""
+    """A bundle of either format on OpenVINO's CPU device. Needs the extra."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    backend = "openvino"
+    formats = ("onnx", "openvino")
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int | None = None, integers: bool = True
+    ) -> None:
         """Load the network.
 
         Args:
             bundle: An opened bundle.
             threads: 1 or more; None: the cores of this process, at most 4.
+            integers: Compute quantized layers in whole numbers. False: in float.
 
         Raises:
             BundleError: OpenVINO cannot run the file, or it is not what the bundle says.
@@ -106,13 +132,15 @@ class OpenVinoEncoder:
         self.preprocessing = bundle.preprocessing
         self.fingerprint = bundle.fingerprint
         self._where = str(bundle.model)
-        settings = {
-            "INFERENCE_NUM_THREADS": _threads(threads),
+        settings: dict[str, object] = {
+            "INFERENCE_NUM_THREADS": thread_count(threads),
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             # Else some processors compute in half precision, and their vectors are not ours.
             "INFERENCE_PRECISION_HINT": "f32",
         }
+        if not integers:
+            settings["LP_TRANSFORMS_MODE"] = "NO"
         try:
             core = openvino.Core()
             model = core.read_model(self._where)
@@ -137,69 +165,14 @@ BACKENDS: dict[str, type[OnnxEncoder] | type[OpenVinoEncoder]] = {
     "onnx": OnnxEncoder,
     "openvino": OpenVinoEncoder,
 }
+"""Name -> what runs a bundle."""
+
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
+"""Name -> what people call it; in small letters, the package."""
 
 
-def load_encoder(
-    bundle: Bundle, *, backend: str | None = None, threads: int | None = None
-) -> Encoder:
-    """Make a bundle run.
-
-    Args:
-        bundle: An opened bundle.
-        backend: A name in `BACKENDS`; None: the runtime that the bundle's format is made for.
-        threads: 1 or more; None: the cores of this process, at most 4.
-
-    Raises:
-        BundleError: The backend cannot run the file.
-        ConfigError: No such backend, or `threads` is below 1.
-        MissingExtraError: The backend is not installed.
-    """
-    backend = backend or bundle.format
-    if backend not in BACKENDS:
-        raise ConfigError(f"no backend {backend!r}", hint=f"choose from {', '.join(BACKENDS)}")
-    if backend == "onnx" and bundle.format != "onnx":
-        raise ConfigError(
-            f"{bundle.folder}: in OpenVINO's own format, which onnxruntime cannot run",
-            hint="leave out --backend, or take the bundle in the format onnx",
-        )
-    return BACKENDS[backend](bundle, threads=threads)
-
-
-def embed_figures(
-    encoder: Encoder, figures: Sequence[FigureImage | Pixels], *, batch: int = 16
-) -> Embeddings:
-    """Fit figures to the encoder's input and embed them.
-
-    Args:
-        encoder: From `load_encoder`.
-        figures: N figures, or their grey pixels.
-        batch: How many at a time; bounds memory, does not change the result.
-
-    Returns:
-        ``(N, D)`` float32, rows of length 1.
-    """
-    if batch < 1:
-        raise ConfigError(f"a batch of {batch} figures", hint="give 1 or more")
-    rows = np.empty((len(figures), encoder.dim), np.float32)
-    for start in range(0, len(figures), batch):
-        images = fit_batch(figures[start : start + batch], encoder.preprocessing)  # (B, C, H, W)
-        rows[start : start + batch] = encoder.embed(images)
-    return rows
-
-
-def golden_check(bundle: Bundle, encoder: Encoder) -> float:
-    """Return the least cosine between the golden embeddings and those of this machine.
-
-    Below `bundle.golden_tolerance` this machine computes something else than the exporter did:
-    the same INT8 file can be right on one processor and saturate on another.
-    """
-    images, expected = bundle.golden()
-    found = embed_figures(encoder, list(images))  # (G, D)
-    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-    return float(((found * expected).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
-
-
-def _threads(threads: int | None) -> int:
+def thread_count(threads: int | None) -> int:
+    """Return how many threads an encoder uses; `ConfigError` below 1."""
     if threads is None:
         return min(available_cores(), MOST_THREADS)
     if threads < 1:

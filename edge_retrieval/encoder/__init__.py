@@ -1,0 +1,39 @@
+"""A bundle made to run: drawings in, rows of length 1 out, on onnxruntime or OpenVINO."""
+
+from edge_retrieval.encoder.choosing import (
+    AUTO,
+    BackendChoice,
+    choose_backend,
+    installed_backends,
+    load_encoder,
+)
+from edge_retrieval.encoder.embedding import embed_figures, golden_check, golden_cosines
+from edge_retrieval.encoder.runtimes import (
+    BACKENDS,
+    INPUT,
+    OUTPUT,
+    RUNTIMES,
+    Encoder,
+    OnnxEncoder,
+    OpenVinoEncoder,
+    import_openvino,
+)
+
+__all__ = [
+    "AUTO",
+    "BACKENDS",
+    "INPUT",
+    "OUTPUT",
+    "RUNTIMES",
+    "BackendChoice",
+    "Encoder",
+    "OnnxEncoder",
+    "OpenVinoEncoder",
+    "choose_backend",
+    "embed_figures",
+    "golden_check",
+    "golden_cosines",
+    "import_openvino",
+    "installed_backends",
+    "load_encoder",
+]
