@@ -75,7 +75,9 @@ def drawing(figure: Pixels, alt: str) -> str:
     return page.picture(to_png(figure, side=SIDE), alt)
 
 
-def cards_page(*, title: str, facts: Mapping[str, str], told: str, key: str, rows: str) -> str:
+def cards_page(
+    *, title: str, facts: Mapping[str, str], told: str, key: str, rows: str, style: str = ""
+) -> str:
     """Return the whole page.
 
     Args:
@@ -84,6 +86,7 @@ def cards_page(*, title: str, facts: Mapping[str, str], told: str, key: str, row
         told: What the page shows, in words.
         key: From `key_of`.
         rows: The queries, as HTML.
+        style: CSS of this page alone.
     """
     known = f"<dl>\n{page.definitions(facts)}\n</dl>" if facts else ""
     body = f"""<header>
@@ -95,7 +98,7 @@ def cards_page(*, title: str, facts: Mapping[str, str], told: str, key: str, row
 <main>
 {rows}
 </main>"""
-    return page.page(title=title, style=_STYLE, body=body)
+    return page.page(title=title, style=_STYLE + style, body=body)
 
 
 def key_of(kinds: Iterable[tuple[int, tuple[str, ...]]]) -> str:
@@ -147,12 +150,12 @@ section > p b { color: var(--ink); }
 .row { display: grid; grid-template-columns: minmax(8rem, 14%) 1fr; gap: 0 1.4rem; }
 ol { list-style: none; display: grid; gap: 1.2rem .8rem; align-content: start;
  grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); }
-.query .paper { border: 2px solid var(--ink); }
-.same .paper { border: 2px solid var(--accent); }
+.query .paper, .same .paper { outline: 2px solid var(--accent); outline-offset: 2px; }
+.query .paper { outline-color: var(--ink); }
 .beyond { position: relative; }
 .beyond::before { content: ""; position: absolute; inset: 0 auto 0 -.45rem;
  border-left: 2px dotted var(--soft); }
-.what { display: flex; margin-top: .3rem; font-weight: 600; }
+.what { display: flex; margin-top: .4rem; font-weight: 600; }
 .agrees, .label { font-size: .87em; line-height: 1.3; }
 .label { color: var(--soft); }
 svg { vertical-align: -1px; overflow: visible; }

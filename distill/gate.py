@@ -232,7 +232,10 @@ def verdict(row: Row, *, max_drop: float, min_overlap: float) -> str | None:
 
 def between(limits: Interval) -> str:
     """Return " (95 %: -0.002 to 0.012)", or nothing where that is not known."""
-    return "" if math.isnan(limits[0]) else f" (95 %: {limits[0]:.3f} to {limits[1]:.3f})"
+    if math.isnan(limits[0]):
+        return ""
+    low, high = (round(limit, 3) + 0.0 for limit in limits)  # -0.0 + 0.0 is 0.0
+    return f" (95 %: {low:.3f} to {high:.3f})"
 
 
 def _checked(embeddings: Embeddings, shape: tuple[int, ...]) -> Embeddings:
