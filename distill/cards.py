@@ -164,7 +164,8 @@ rect { fill: none; stroke: var(--soft); }
 .unknown rect { stroke-dasharray: 1.5 1.5; }
 @media (max-width: 46rem) { .row { grid-template-columns: 1fr; gap: 1rem; }
  .query { width: calc((100% - 1.6rem) / 3); } ol { grid-template-columns: repeat(3, 1fr); } }
-@media print { @page { size: A4; margin: 14mm; } h2, h3 { font-size: 9.5pt; }
+@media print { @page { size: A4; margin: 14mm; }
+ .query .paper, .same .paper { outline-offset: -2px; } h2, h3 { font-size: 9.5pt; }
  header { margin-bottom: 1rem; } section { break-inside: avoid; margin-bottom: 1rem; }
  .row { grid-template-columns: 13% 1fr; gap: 0 .8rem; } .query { width: auto; }
  ol { grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); gap: .8rem; } }
