@@ -6,6 +6,7 @@ INT8 finds instead, and how near the call was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,8 +21,6 @@ from distill.ranks import Answer, Flip
 
 MOST = 40
 """Flips of a kind on the page."""
-CLOSE = 0.01
-"""Difference of two cosines below which FP32 itself hardly told the designs apart."""
 
 
 def write_flips(
@@ -52,7 +51,7 @@ def write_flips(
     Raises:
         ConfigError: `out` cannot be written.
     """
-    view = _View(squares, schemes, designs, name)
+    view = _View(squares, schemes, designs, name, quality.narrow)
     lost = [flip for flip in quality.flips if flip.lost]
     gained = [flip for flip in quality.flips if not flip.lost]
     shown = [*lost[:most], *gained[:most]]
@@ -78,8 +77,10 @@ class _View:
         schemes: Sequence[Scheme],
         designs: Sequence[str] | None,
         name: str,
+        narrow: float,
     ) -> None:
-        self._squares, self._schemes, self._designs, self.name = squares, schemes, designs, name
+        self._squares, self._schemes, self._designs = squares, schemes, designs
+        self.name, self.narrow = name, narrow
         self._places = [
             {row: place for place, row in enumerate(scheme.rows.tolist())} for scheme in schemes
         ]
@@ -137,11 +138,11 @@ def _facts(quality: Quality, name: str) -> dict[str, str]:
             f"FP32 {quality.hits:,}, {name} {now:,} of {quality.queries:,} queries:"
             f" {quality.lost:,} lost, {quality.gained:,} gained"
         )
-    if quality.flips:
-        close = sum(abs(flip.margin) < CLOSE for flip in quality.flips)
+    if quality.flips and not math.isnan(quality.narrow):
+        close = sum(abs(flip.margin) < quality.narrow for flip in quality.flips)
         facts["Close calls"] = (
-            f"{close:,} of these {len(quality.flips):,}: FP32 itself held the two designs less than"
-            f" {CLOSE} of cosine apart"
+            f"{close:,} of these {len(quality.flips):,} are of the quarter of all queries that FP32"
+            f" itself decided by least: less than {quality.narrow:.2g} of cosine"
         )
     return facts
 
@@ -179,7 +180,7 @@ def _group(word: str, flips: Sequence[Flip], most: int, view: _View) -> str:
 def _section(anchor: str, number: int, flip: Flip, view: _View) -> str:
     return f"""<section aria-labelledby="{anchor}">
 <h3 id="{anchor}"><span class="rank">{number}</span> {escape(view.label(flip, flip.row))}</h3>
-<p>{_said(flip, view.name)}</p>
+<p>{_said(flip, view)}</p>
 <div class="row">
 {view.query(flip)}
 <div class="both">
@@ -192,15 +193,14 @@ def _section(anchor: str, number: int, flip: Flip, view: _View) -> str:
 </section>"""
 
 
-def _said(flip: Flip, name: str) -> str:
+def _said(flip: Flip, view: _View) -> str:
     """Say in a line what changed."""
-    ranks = (
-        f"FP32 at rank <b>{flip.before.right:,}</b>, {escape(name)} at <b>{flip.after.right:,}</b>"
+    before, after = flip.before.right, flip.after.right
+    close = "A close call: " * (abs(flip.margin) < view.narrow)
+    return (
+        f"First figure of its own design: FP32 at rank <b>{before:,}</b>, {escape(view.name)} at"
+        f" <b>{after:,}</b>. {close}FP32 held the designs {abs(flip.margin):.2g} of cosine apart."
     )
-    text = f"First figure of its own design: {ranks}."
-    if abs(flip.margin) < CLOSE:
-        return f"{text} A close call: FP32 held the designs {abs(flip.margin):.4f} of cosine apart."
-    return f"{text} FP32 held the designs {abs(flip.margin):.3f} of cosine apart."
 
 
 _STYLE = """

@@ -51,6 +51,8 @@ class Quality:
         p1_cosine: The same of the worst hundredth.
         least_cosine: The same of the worst figure.
         flips: Lost ones first; of each kind those that moved furthest first.
+        narrow: Margin (see `Flip`) below which lies a quarter of the queries, with FP32 and
+            whatever its sign: those were close calls to begin with. NaN if it is not known.
     """
 
     figures: int
@@ -68,6 +70,7 @@ class Quality:
     p1_cosine: float
     least_cosine: float
     flips: tuple[Flip, ...]
+    narrow: float = math.nan
 
     @property
     def lost(self) -> int:
@@ -110,6 +113,9 @@ class Gate:
         self._reference = _checked(reference, (len(images), reference.shape[-1]))
         self._near = nearest(reference, NEIGHBOURS)  # (N, K)
         self._before = [rank(reference, scheme) for scheme in self.schemes]
+        margins = np.abs(np.concatenate([[np.nan], *(one.margin for one in self._before)]))
+        known = margins[~np.isnan(margins)]
+        self._narrow = float(np.percentile(known, 25.0)) if len(known) else math.nan
 
     def measure(self, encoder: Encoder) -> Quality:
         """Embed the figures and compare them with FP32.
@@ -148,6 +154,7 @@ class Gate:
             p1_cosine=float(np.percentile(cosine, 1.0)),
             least_cosine=float(cosine.min()),
             flips=flips(self.schemes, self._before, after),
+            narrow=self._narrow,
         )
 
 

@@ -69,10 +69,14 @@ def test_both_answers_stand_one_above_the_other(tmp_path: Path) -> None:
 
 
 def test_a_flip_says_what_changed_and_how_near_the_call_was(tmp_path: Path) -> None:
-    page = page_of(tmp_path, quality(flips=(flip(), flip(5, margin=0.0034, moved=1200))))
+    page = page_of(
+        tmp_path, quality(flips=(flip(), flip(5, margin=0.0034, moved=1200)), narrow=0.01)
+    )
     assert "First figure of its own design: FP32 at rank 1, INT8 at 4. FP32 held" in page.text
     assert "FP32 at rank 1, INT8 at 1,201. A close call: FP32 held the designs 0.0034" in page.text
-    assert "1 of these 2" in page.text
+    assert "1 of these 2 are of the quarter" in page.text
+    assert "less than 0.01 of cosine" in page.text
+    assert "lose call" not in page_of(tmp_path, quality(flips=(flip(margin=0.0034),))).text
 
 
 def test_lost_ones_come_before_gained_ones_and_what_is_not_shown_is_said(tmp_path: Path) -> None:

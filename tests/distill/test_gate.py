@@ -138,6 +138,7 @@ def test_flips_are_the_queries_whose_first_figure_changed_design() -> None:
     quality, gate, fp32, int8 = compared()
     expected = {}
     queries, designs, hits = 0, 0, 0
+    margins = []
     for place, scheme in enumerate(gate.schemes):
         design = dict(zip(scheme.rows.tolist(), scheme.codes[:, -1].tolist(), strict=True))
         with_others = [row for row in design if list(design.values()).count(design[row]) > 1]
@@ -154,10 +155,12 @@ def test_flips_are_the_queries_whose_first_figure_changed_design() -> None:
                     other = next(i for i in order if design[i] != design[row])
                     margin = score[order[rank - 1]] - score[other]
             hits += told[0][2] == 1
+            margins.append(abs(margin))
             if (told[0][2] == 1) != (told[1][2] == 1):
                 expected[place, row] = (*told, margin)
     assert (quality.queries, quality.designs, quality.hits) == (queries, designs, hits)
     assert {(flip.scheme, flip.row) for flip in quality.flips} == set(expected)
+    assert quality.narrow == pytest.approx(np.percentile(margins, 25), abs=1e-6)
     assert quality.lost > 2
     assert quality.gained > 0
     for flip in quality.flips:
@@ -188,6 +191,7 @@ def test_where_no_design_has_two_figures_only_the_neighbours_are_compared() -> N
     assert math.isnan(quality.patent_drop)
     assert math.isnan(quality.patent_interval[0])
     assert (quality.queries, quality.designs, quality.flips) == (0, 0, ())
+    assert math.isnan(quality.narrow)
     assert 0.5 < quality.overlap < 1.0
     assert not math.isnan(quality.subclass_drop)
 
