@@ -16,18 +16,34 @@ deleted. Schema 1, which opens for ever, knew no "format": it was always "onnx".
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
+from edge_retrieval.bundle_files import (
+    BUNDLE_SCHEMA,
+    CARD,
+    EXPORT_AGAIN,
+    FORMATS,
+    GOLDEN,
+    MANIFEST,
+    PRECISIONS,
+    FileRecord,
+    check_schema,
+    fingerprint_of,
+    format_of,
+    parse_record,
+    read_manifest,
+    verify_file,
+    what_changed,
+)
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import BundleError, ConfigError
 from edge_retrieval.golden import (
@@ -41,13 +57,17 @@ from edge_retrieval.golden import (
 from edge_retrieval.provenance import sha256_of
 from edge_retrieval.staging import staged
 
-BUNDLE_SCHEMA = 2
-DEFAULT_BUNDLE = "small"
-MANIFEST, GOLDEN, CARD = "bundle.json", "golden.npz", "CARD.md"
-PRECISIONS = ("fp32", "fp16", "int8")
-FORMATS = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
-"""Each format's model files; the first is what a runtime is given, its suffix tells the format."""
+__all__ = [
+    "BUNDLE_SCHEMA",
+    "FORMATS",
+    "PRECISIONS",
+    "Bundle",
+    "FileRecord",
+    "default_bundle_path",
+    "save_bundle",
+]
 
+DEFAULT_BUNDLE = "small"
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "precision": str,
@@ -60,14 +80,6 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "fingerprint": str,
     "provenance": dict,
 }
-_EXPORT_AGAIN = "copy the bundle again, or make it anew: edge-ret export"
-
-
-class FileRecord(NamedTuple):
-    """What bundle.json says of one file."""
-
-    sha256: str
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -118,12 +130,12 @@ class Bundle:
         Raises:
             BundleError: Not a bundle, changed since it was made, or of a newer schema.
         """
-        return _parse(folder, _read_manifest(folder))
+        return _parse(folder, read_manifest(folder))
 
     def verify(self) -> None:
         """Hold the size and SHA-256 of every file against its record; raises `BundleError`."""
         for name, record in self.files.items():
-            _verify(self.folder / name, record)
+            verify_file(self.folder / name, record)
 
     @property
     def model(self) -> Path:
@@ -193,10 +205,10 @@ def save_bundle(
     golden = Golden(golden_images, golden_embeddings)
     dim = golden_embeddings.shape[1] if golden_embeddings.ndim == 2 else 0
     check_golden(golden, dim, where=folder)
-    kind = _format_of(model)
+    kind = format_of(model)
     replaces: set[str] | None = None
     if overwrite and folder.exists():
-        replaces = {MANIFEST, *_read_manifest(folder).get("files", {})}
+        replaces = {MANIFEST, *read_manifest(folder).get("files", {})}
     manifest: dict[str, Any] = {
         "schema": BUNDLE_SCHEMA,
         "name": name,
@@ -241,82 +253,29 @@ def default_bundle_path() -> Path:
     )
 
 
-def fingerprint_of(
-    kind: str, files: Mapping[str, FileRecord], dim: int, preprocessing: Preprocessing
-) -> str:
-    """Hash what decides the vectors, and nothing else: no name, no card, no provenance.
-
-    Args:
-        kind: The format, a name in `FORMATS`.
-        files: Records of the model's files and golden.npz.
-        dim: D of the embeddings.
-        preprocessing: How a drawing becomes the network's input.
-    """
-    hashes = [files[name].sha256 for name in FORMATS[kind]]
-    identity = {
-        "model": hashes[0] if len(hashes) == 1 else hashes,
-        "golden": files[GOLDEN].sha256,
-        "dim": dim,
-        "preprocessing": preprocessing.to_json(),
-    }
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _format_of(model: Path) -> str:
-    """Tell the format by the file's suffix, as it must have it."""
-    for kind, (first, *_) in FORMATS.items():
-        if model.suffix == Path(first).suffix:
-            return kind
-    raise BundleError(
-        f"{model}: neither an .onnx nor an .xml file", hint="give the network that was exported"
-    )
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        reason = f"no {MANIFEST} in it" if folder.is_dir() else "no such folder"
-        raise BundleError(
-            f"{folder}: not an encoder bundle: {reason}",
-            hint=f"name the folder that holds {MANIFEST}",
-        ) from error
-    except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read: {error.strerror}", hint="check the permissions of the folder"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not JSON: {error}", hint=_EXPORT_AGAIN) from error
-    if not isinstance(manifest, dict):
-        raise BundleError(f"{path}: not a JSON object", hint=_EXPORT_AGAIN)
-    return manifest
-
-
 def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     """Turn the content of bundle.json into a `Bundle`, doubting every value."""
     where = folder / MANIFEST
-    if _check_schema(manifest.get("schema"), where) == 1:
+    if check_schema(manifest.get("schema"), where) == 1:
         manifest = {**manifest, "format": "onnx"}
     for key, kinds in _KEYS.items():
         if not isinstance(value := manifest.get(key), kinds) or isinstance(value, bool):
             problem = "has the wrong kind of value" if key in manifest else "is missing"
-            raise BundleError(f"{where}: {key!r} {problem}", hint=_EXPORT_AGAIN)
-    files = {name: _parse_record(name, record, where) for name, record in manifest["files"].items()}
+            raise BundleError(f"{where}: {key!r} {problem}", hint=EXPORT_AGAIN)
+    files = {name: parse_record(name, record, where) for name, record in manifest["files"].items()}
     kind = manifest["format"]
     if kind not in FORMATS:
         raise BundleError(
             f"{where}: no such format: {kind!r}", hint="pip install --upgrade edge-retrieval"
         )
     if missing := {*FORMATS[kind], GOLDEN} - files.keys():
-        raise BundleError(f"{where}: names no {min(missing)}", hint=_EXPORT_AGAIN)
+        raise BundleError(f"{where}: names no {min(missing)}", hint=EXPORT_AGAIN)
     dim, tolerance = manifest["dim"], manifest["golden_tolerance"]
     if manifest["precision"] not in PRECISIONS or dim < 1 or not -1.0 <= tolerance <= 1.0:
         raise BundleError(
             f"{where}: no such encoder: precision {manifest['precision']!r}, dim {dim}, "
             f"golden_tolerance {tolerance}",
-            hint=_EXPORT_AGAIN,
+            hint=EXPORT_AGAIN,
         )
     try:
         preprocessing = Preprocessing.from_json(manifest["preprocessing"])
@@ -325,8 +284,9 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     fingerprint = fingerprint_of(kind, files, dim, preprocessing)
     if fingerprint != manifest["fingerprint"]:
         raise BundleError(
-            f"{where}: changed since the bundle was made: its fingerprint does not fit",
-            hint=_EXPORT_AGAIN,
+            f"{where}: changed since the bundle was made: "
+            + what_changed(kind, files, dim, preprocessing, manifest["fingerprint"]),
+            hint=EXPORT_AGAIN,
         )
     return Bundle(
         folder=folder,
@@ -341,47 +301,6 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         golden_tolerance=float(tolerance),
         fingerprint=fingerprint,
     )
-
-
-def _check_schema(schema: object, where: Path) -> int:
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise BundleError(f"{where}: 'schema' is missing or no number", hint=_EXPORT_AGAIN)
-    if schema > BUNDLE_SCHEMA:
-        raise BundleError(
-            f"{where}: schema {schema} is newer than this version can read ({BUNDLE_SCHEMA})",
-            hint="pip install --upgrade edge-retrieval",
-        )
-    return schema
-
-
-def _parse_record(name: str, record: object, where: Path) -> FileRecord:
-    # A name is a plain name: a bundle from elsewhere must not point outside its folder.
-    if not name or name in (".", "..", MANIFEST) or any(c in name for c in "/\\:\0"):
-        raise BundleError(f"{where}: no plain file name: {name!r}", hint=_EXPORT_AGAIN)
-    match record:
-        case {"sha256": str(sha256), "bytes": int(size)}:
-            return FileRecord(sha256, size)
-    raise BundleError(f"{where}: no sha256 and bytes for {name}", hint=_EXPORT_AGAIN)
-
-
-def _verify(path: Path, record: FileRecord) -> None:
-    """Hold one file against its record; the size first, since that costs nothing."""
-    if path.is_symlink() or not path.is_file():
-        raise BundleError(f"{path}: missing, or no plain file", hint=_EXPORT_AGAIN)
-    if (size := path.stat().st_size) != record.bytes:
-        raise BundleError(
-            f"{path}: {size} bytes where bundle.json says {record.bytes}", hint=_EXPORT_AGAIN
-        )
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read: {error.strerror}", hint="check its permissions"
-        ) from error
-    if found != record.sha256:
-        raise BundleError(
-            f"{path}: damaged: its SHA-256 is not the one in bundle.json", hint=_EXPORT_AGAIN
-        )
 
 
 @contextlib.contextmanager

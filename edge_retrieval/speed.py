@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -10,9 +11,12 @@ import numpy as np
 
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.errors import EvaluationError
+from edge_retrieval.provenance import available_cores
 
 ROUNDS, WARM_UP = 30, 3
 LEAST_ROUNDS = 5
+BUSY = 0.7
+"""Load of the last minute, per core, above which other programs disturb the times."""
 
 
 class Embeds(Protocol):
@@ -93,3 +97,11 @@ def rounds_within(
     tried = compare_speed(encoders, images, batch=batch, rounds=2, warm_up=1)
     a_round = sum(min(values) for values in tried.values())
     return int(np.clip(seconds / max(a_round, 1e-9), LEAST_ROUNDS, ROUNDS))
+
+
+def machine_is_busy() -> bool:
+    """Say whether other programs keep the cores busy, where the system tells: no times to keep."""
+    try:
+        return os.getloadavg()[0] > BUSY * available_cores()
+    except (AttributeError, OSError):
+        return False

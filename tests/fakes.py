@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from edge_retrieval.arrays import Embeddings, Images
+from edge_retrieval.arrays import Embeddings, Images, Pixels
 from edge_retrieval.bundle import Bundle, save_bundle
-from edge_retrieval.drawing import Preprocessing
+from edge_retrieval.drawing import Preprocessing, fit_batch
 from edge_retrieval.encoder import embed_figures
 from edge_retrieval.sources.design import Box, Design, Sheet
 
@@ -22,6 +22,13 @@ CELLS = 8
 PINNED = Path(__file__).parent / "pinned"
 MODEL = PINNED / "tiny.onnx"
 """The same arithmetic as `FakeEncoder`, as ONNX; `write_model` made it."""
+
+INT8 = PINNED / "int8.onnx"
+"""A network of signed 8-bit activations and weights, right on every machine that adds in 32 bits,
+hopeless where pairs of products are added in 16; `write_int8` made it."""
+
+CLIPPED = PINNED / "int8-clipped.onnx"
+"""The same with a range that holds a fifth of its activations; `write_int8` made it."""
 
 
 class FakeEncoder:
@@ -81,6 +88,137 @@ def write_model(path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+HIDDEN, WIDE, TILE = 16, 8, 4
+"""Channels of the two convolutions of the 8-bit network, and the side of the first one's tiles."""
+
+
+class Int8Encoder:
+    """The 8-bit network by plain arithmetic: in float, or with pairs of products held to 16 bits.
+
+    First each tile of 4 x 4 pixels becomes 16 numbers, all far above zero; then sums with heavy
+    weights, of which half are positive. What is alike in all drawings cancels out, unless sums of
+    pairs stop at 32767: then only that is left.
+    """
+
+    preprocessing = PREPROCESSING
+    dim = WIDE * 16
+    backend = "fake"
+    fingerprint = "int8"
+
+    def __init__(self, *, saturates: bool = False) -> None:
+        self.saturates = saturates
+        rng = np.random.default_rng(11)
+        first = rng.normal(0, 0.08, (HIDDEN, TILE * TILE))
+        self.first = (first - first.mean(axis=1, keepdims=True)).astype(np.float32)
+        self.first_bias = np.full(HIDDEN, 2, np.float32)  # what paper gives
+        signs = rng.permuted(np.repeat([[1, 1, -1, -1]], WIDE, axis=0), axis=1)  # four by four
+        self.second = (signs.repeat(4, axis=1) * rng.integers(90, 128, (WIDE, HIDDEN))).astype(
+            np.int8
+        )
+        paper = 2 * self.second.astype(np.float32).sum(axis=1) / 127
+        self.second_bias = np.float32(0.1) - paper
+
+    def hidden(self, images: Images) -> Images:
+        """(N, 1, 32, 32) -> (N, 64, 16): the tiles after the first convolution and ReLU."""
+        count, side = len(images), PREPROCESSING.size // TILE
+        tiles = images.reshape(count, side, TILE, side, TILE).swapaxes(2, 3)
+        flat = tiles.reshape(count, side * side, TILE * TILE)
+        return np.maximum(flat @ self.first.T + self.first_bias, 0).astype(np.float32)
+
+    def embed(self, images: Images) -> Embeddings:
+        """(N, 1, 32, 32) -> (N, 128), rows of length 1."""
+        hidden = self.hidden(images)  # (N, 64, 16)
+        if self.saturates:
+            eight = np.clip(np.rint(hidden / STEP), 0, 255).astype(np.int64)  # unsigned bytes
+            products = eight[:, :, None, :] * self.second.astype(np.int64)  # (N, 64, 8, 16)
+            pairs = products.reshape(*products.shape[:3], HIDDEN // 2, 2).sum(axis=4)
+            sums = np.clip(pairs, -32768, 32767).sum(axis=3) * STEP / 127
+        else:
+            sums = hidden @ self.second.T.astype(np.float32) / 127
+        found = sums + self.second_bias  # (N, 64, 8)
+        side = PREPROCESSING.size // TILE // 2
+        pooled = found.reshape(len(images), side, 2, side, 2, WIDE).mean(axis=(2, 4))
+        rows = pooled.transpose(0, 3, 1, 2).reshape(len(images), -1)  # (N, 8 * 16)
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+STEP = 2.75 / 255
+"""Between two 8-bit values of the hidden layer."""
+
+
+def write_int8(path: Path, *, clipped: bool) -> None:
+    """Write `Int8Encoder` as a QDQ ONNX file; needs the extra `export`. Run once, by hand."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    made = Int8Encoder()
+    nodes, constants = [], []
+
+    def constant(name: str, value: object) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def quantized(name: str, step: float, zero: int) -> str:
+        scale = constant(f"{name}_scale", np.float32(step))
+        point = constant(f"{name}_zero", np.int8(zero))
+        for kind, taken, given in (("Quantize", "", "_8"), ("Dequantize", "_8", "_after")):
+            taken, given = name + taken, name + given
+            nodes.append(helper.make_node(f"{kind}Linear", [taken, scale, point], [given]))
+        return f"{name}_after"
+
+    def convolved(taken: str, name: str, weight: Any, step: float, bias: Any, side: int) -> None:
+        eight, scale = constant(f"{name}_w8", weight), constant(f"{name}_step", np.float32(step))
+        zero = constant(f"{name}_w0", np.int8(0))
+        nodes.append(helper.make_node("DequantizeLinear", [eight, scale, zero], [f"{name}_w"]))
+        taken_all = [taken, f"{name}_w", constant(f"{name}_b", bias)]
+        shape = {"kernel_shape": [side, side], "strides": [side, side]}
+        nodes.append(helper.make_node("Conv", taken_all, [name], **shape))
+
+    step = float(np.abs(made.first).max()) / 127
+    first = np.rint(made.first / step).astype(np.int8).reshape(HIDDEN, 1, TILE, TILE)
+    convolved(quantized("images", 2 / 255, -1), "tiles", first, step, made.first_bias, TILE)
+    nodes.append(helper.make_node("Relu", ["tiles"], ["hidden"]))
+    hidden = quantized("hidden", STEP / 5 if clipped else STEP, -128)
+    second = made.second.reshape(WIDE, HIDDEN, 1, 1)
+    convolved(hidden, "sums", second, 1 / 127, made.second_bias, 1)
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes.append(helper.make_node("AveragePool", ["sums"], ["pooled"], **pool))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
+    nodes.append(helper.make_node("ReduceL2", ["flat"], ["length"], axes=[1], keepdims=1))
+    nodes.append(helper.make_node("Div", ["flat", "length"], ["embeddings"]))
+    side = PREPROCESSING.size
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("images", ["n", 1, side, side]), ("embeddings", ["n", made.dim]))
+    ]
+    graph = helper.make_graph(nodes, "int8", ports[:1], ports[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def int8_bundle(folder: Path, *, model: Path = INT8, images: int = 4) -> Bundle:
+    """Save a bundle of the 8-bit network; its golden vectors are always those of the right one."""
+    golden = np.stack([pixels_of(drawing(i)) for i in range(images)])
+    return save_bundle(
+        folder,
+        name="int8",
+        precision="int8",
+        model=model,
+        preprocessing=PREPROCESSING,
+        levels=("class", "subclass", "design"),
+        golden_images=golden,
+        golden_embeddings=Int8Encoder().embed(fit_batch(list(golden), PREPROCESSING)),
+        golden_tolerance=0.95,
+        provenance={"made": "for tests"},
+    )
+
+
+def pixels_of(data: bytes) -> Pixels:
+    """Return a drawing's pixels."""
+    return np.asarray(Image.open(io.BytesIO(data)))
 
 
 def tiny_bundle(folder: Path, *, name: str = "tiny", golden: int = 2) -> Bundle:

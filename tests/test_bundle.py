@@ -265,6 +265,18 @@ def test_a_manifest_that_makes_no_sense_is_one_clear_error(
     assert "\n" not in str(caught.value)
 
 
+def test_one_changed_setting_of_the_preprocessing_is_named_if_it_was_the_usual_one(
+    tmp_path: Path,
+) -> None:
+    folder = save_bundle(tmp_path / "b", **parts()).folder
+    edit(folder, lambda m: m["preprocessing"].update(std=0.25))
+    with pytest.raises(BundleError, match=r"preprocessing std is 0\.25, and was 0\.5"):
+        Bundle.open(folder)
+    edit(folder, lambda m: m["preprocessing"].update(std=0.5, size=33))
+    with pytest.raises(BundleError, match="fits neither preprocessing"):
+        Bundle.open(folder)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}', "[" * 100_000, "\x00"])
 def test_a_manifest_that_is_no_manifest_is_one_clear_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "bundle.json").write_text(text, "utf-8")

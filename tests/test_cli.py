@@ -15,8 +15,10 @@ from PIL import Image, ImageDraw
 
 from edge_retrieval import cli
 from edge_retrieval.cli import talk
+from edge_retrieval.encoder import OpenVinoEncoder
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import adding
+from tests import fakes
 
 
 class Outcome(NamedTuple):
@@ -359,6 +361,8 @@ def test_a_broken_drawing_among_several_is_named_and_the_others_are_searched(
         ("export",),
         ("export", "missing"),
         ("doctor", "empty"),
+        ("doctor", "missing"),
+        ("doctor", "--backend", "abacus"),
         ("train", "--data", "missing"),
         ("train", "--data", "designs", "--set", "temprature=0.1"),
         ("train", "--data", "designs", "--config", "missing.toml"),
@@ -484,6 +488,37 @@ def test_doctor_finds_the_shipped_bundle_good_on_this_device(run: Run, designs: 
     done = run("doctor")
     assert done.code == 0
     assert "good" in done.out
+    assert "onnxruntime" in done.out
+
+
+def test_doctor_shows_what_is_off_and_ends_with_one_error(run: Run) -> None:
+    folder = fakes.int8_bundle(Path("clipped"), model=fakes.CLIPPED).folder
+    done = run("doctor", folder)
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+    assert "the model itself saturates" in done.err
+    assert "OFF" in done.out
+    told = json.loads(run("doctor", folder, "--json").out)
+    assert (told["good"], told["checks"][1]["good"]) == (False, True)
+    (folder / "model.onnx").write_bytes(b"")
+    done = run("doctor", folder)
+    assert done.code == 1
+    assert "model.onnx: 0 bytes where" in done.err
+    assert "runtime" not in done.out
+
+
+def test_doctor_tells_of_another_runtime_that_is_off_without_failing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    right = OpenVinoEncoder.embed
+    monkeypatch.setattr(OpenVinoEncoder, "embed", lambda self, x: right(self, x[..., ::-1]))
+    folder = fakes.int8_bundle(Path("made")).folder
+    done = run("doctor", folder)
+    assert done.code == 0
+    assert "note: OpenVINO" in done.err
+    assert run("doctor", folder, "--backend", "openvino").code == 1
+    assert run("doctor", folder, "--backend", "onnx").code == 0
 
 
 def test_an_unknown_option_is_a_usage_error(run: Run) -> None:

@@ -233,6 +233,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]:
         monkeypatch.setitem(BACKENDS, name, fake)
     monkeypatch.setattr("time.perf_counter", clock.perf_counter)
     monkeypatch.setattr(choosing, "find_spec", lambda name: name)
+    monkeypatch.setattr(choosing, "machine_is_busy", lambda: False)
     monkeypatch.setenv("EDGE_RET_CACHE", str(tmp_path / "cache"))
     return seconds
 
@@ -278,6 +279,14 @@ def test_a_choice_is_remembered_for_this_bundle_threads_and_versions(
     assert choose_backend(replace(bundle, fingerprint="0"), threads=1).backend == "onnx"
     monkeypatch.setattr(choosing, "versions", lambda: {"openvino": "1999.1"})
     assert choose_backend(bundle, threads=1).backend == "onnx"
+
+
+def test_a_choice_made_on_a_busy_machine_is_not_kept(
+    bundle: Bundle, made: dict[str, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(choosing, "machine_is_busy", lambda: True)
+    assert "busy machine" in choose_backend(bundle).why
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_remembered_runtime_that_is_gone_is_not_chosen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.errors import EvaluationError
-from edge_retrieval.speed import compare_speed, rounds_within, speed_ratio
+from edge_retrieval.speed import compare_speed, machine_is_busy, rounds_within, speed_ratio
 
 IMAGES = np.arange(3, dtype=np.float32)[:, None, None, None].repeat(8, axis=2).repeat(8, axis=3)
 
@@ -94,3 +95,13 @@ def test_nothing_to_time_is_one_clear_error(clock: Clock) -> None:
     for pair in (((), ()), ((1.0,), (1.0, 2.0))):
         with pytest.raises(EvaluationError, match="say nothing"):
             speed_ratio(*pair)
+
+
+def test_a_machine_is_busy_where_others_use_its_cores_and_not_where_none_can_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for load, busy in ((0.1, False), (999.0, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert machine_is_busy() is busy
+    monkeypatch.delattr(os, "getloadavg")
+    assert machine_is_busy() is False

@@ -1,4 +1,4 @@
-"""Commands that measure: eval, bench, doctor."""
+"""Commands that measure: eval, bench."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from edge_retrieval.cli.talk import (
     show_problems,
     write_text,
 )
-from edge_retrieval.errors import BundleError
 
 if TYPE_CHECKING:
     from edge_retrieval.evaluate import Evaluation
@@ -251,29 +250,3 @@ def bench(
         )
     say(f"raw samples: {out}")
     register.close()
-
-
-def doctor(
-    bundle: Annotated[
-        Path | None, typer.Argument(help="Bundle or register to check. Default: what ships.")
-    ] = None,
-    backend: BackendOption = None,
-) -> None:
-    """Check that this very device computes what a bundle's maker computed.
-
-    The bundle's golden drawings are embedded here and held against the vectors it carries: a wrong
-    runtime, a saturating processor or a damaged file shows at once.
-    """
-    from edge_retrieval.encoder import golden_check, load_encoder
-
-    if bundle is not None and (bundle / "bundle" / "bundle.json").is_file():
-        bundle = bundle / "bundle"  # a register: the encoder that it keeps
-    opened = open_bundle(bundle)
-    least = golden_check(opened, load_encoder(opened, backend=backend))
-    verdict = f"{opened.name}: least cosine to the golden vectors {least:.4f}"
-    if least < opened.golden_tolerance:
-        raise BundleError(
-            f"{verdict}, below {opened.golden_tolerance:.4f}: do not trust it on this device",
-            hint="try --backend openvino, or the FP32 bundle",
-        )
-    print(f"{verdict}, at least {opened.golden_tolerance:.4f} is asked: good")

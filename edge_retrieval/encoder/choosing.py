@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,7 +18,12 @@ from edge_retrieval.encoder.embedding import golden_check
 from edge_retrieval.encoder.runtimes import BACKENDS, RUNTIMES, Encoder, thread_count
 from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
 from edge_retrieval.provenance import host, versions
-from edge_retrieval.speed import compare_speed, rounds_within, speed_ratio
+from edge_retrieval.speed import (
+    compare_speed,
+    machine_is_busy,
+    rounds_within,
+    speed_ratio,
+)
 from edge_retrieval.staging import write_whole
 
 AUTO = "auto"
@@ -90,7 +95,8 @@ def installed_backends(bundle: Bundle) -> list[str]:
 def choose_backend(bundle: Bundle, *, threads: int | None = None) -> BackendChoice:
     """Find the fastest runtime here that computes a bundle's golden embeddings, and remember it.
 
-    The choice is kept in the cache for this bundle, machine, number of threads and these versions.
+    The choice is kept in the cache for this bundle, machine, number of threads and these versions,
+    unless other programs disturbed the times.
 
     Args:
         bundle: An opened bundle.
@@ -107,6 +113,8 @@ def choose_backend(bundle: Bundle, *, threads: int | None = None) -> BackendChoi
         if choice.backend in installed_backends(bundle):
             return choice
     choice = _measure(bundle, threads)
+    if choice.seconds and machine_is_busy():
+        return replace(choice, why=f"{choice.why}; measured on a busy machine, so not remembered")
     with contextlib.suppress(OSError):  # a cache: without it the next call measures again
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(asdict(choice)).encode())
