@@ -77,6 +77,8 @@ class OnnxEncoder:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised: no need to print them too
         options.enable_cpu_mem_arena = False  # it keeps the largest batch's memory for ever
+        # Between two calls its threads wait asleep: awake they slow down whatever else runs.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if not integers:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if wide_sums:
@@ -138,6 +140,8 @@ class OpenVinoEncoder:
             "PERFORMANCE_HINT": "LATENCY",
             # Else some processors compute in half precision, and their vectors are not ours.
             "INFERENCE_PRECISION_HINT": "f32",
+            # Else a thread waits for its core though another one is free.
+            "ENABLE_CPU_PINNING": False,
         }
         if not integers:
             settings["LP_TRANSFORMS_MODE"] = "NO"
