@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from edge_retrieval import bundle as bundle_module
 from edge_retrieval.bundle import BUNDLE_SCHEMA, Bundle, default_bundle_path, save_bundle
+from edge_retrieval.bundle_files import CARD, FORMATS, GOLDEN, MANIFEST
 from edge_retrieval.drawing import Preprocessing, fit
 from edge_retrieval.encoder import golden_check, load_encoder
 from edge_retrieval.errors import BundleError
@@ -405,3 +407,13 @@ def test_the_default_bundle_is_found_in_the_wheel_then_in_the_checkout(
     assert default_bundle_path() == tmp_path / "models" / "small"
     shutil.copytree(PINNED, package / "models" / "small")
     assert default_bundle_path() == package / "models" / "small"
+
+
+def test_the_readme_of_bundles_names_every_key_and_every_file() -> None:
+    text = (Path(__file__).parents[1] / "models" / "README.md").read_text("utf-8")
+    keys = {*bundle_module._KEYS, "schema"}
+    files = {MANIFEST, GOLDEN, CARD, *(name for names in FORMATS.values() for name in names)}
+    assert not {name for name in keys | files if f"`{name}`" not in text}
+    assert set(re.findall(r"`(fit_images|fit_squares|images|embeddings)`", text)) == {
+        "fit_images", "fit_squares", "images", "embeddings",
+    }  # fmt: skip

@@ -30,7 +30,7 @@ def doctor(
     subject: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[BUNDLE|REGISTER]",
+            metavar="BUNDLE|REGISTER",
             help="What to check; of a register the bundle that it keeps. Default: what ships.",
             show_default=False,
         ),
@@ -61,11 +61,13 @@ def doctor(
 
 
 def _print_diagnosis(found: Diagnosis) -> None:
+    from edge_retrieval.report import human_bytes
+
     bundle = found.bundle
     assert bundle is not None
     print_table(
         f"{bundle.name}: {bundle.precision}, format {bundle.format},"
-        f" {bundle.model_bytes / 1e6:.2f} MB, {bundle.folder}",
+        f" {human_bytes(bundle.model_bytes)}, {bundle.folder}",
         (("check", "left"), ("", "left"), ("found", "cut")),
         [(check.name, MARKS[check.good], check.told) for check in found.checks],
     )
@@ -84,6 +86,8 @@ def _print_diagnosis(found: Diagnosis) -> None:
     )
     if found.faster:
         answer(found.faster)
+    if found.fault is None:
+        answer(f"{bundle.name} is good on this device")
     for trial in found.trials:
         if not trial.good and found.fault is None:
             say(one_line(f"note: {trial.runtime}: {trial.told}"))
