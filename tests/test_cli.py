@@ -257,6 +257,7 @@ def test_eval_of_a_bundle_scores_a_source_as_a_register_of_it(run: Run, designs:
         assert of_source[table] == of_register[table]
     assert of_source["counts"] == of_register["counts"]
     assert of_source["fingerprint"] == of_register["fingerprint"]
+    pytest.importorskip("openvino")
     by_openvino = run("eval", "mine", "--data", designs, "--backend", "openvino", "--threads", "1")
     assert by_openvino.code == 0
     assert "mAP" in by_openvino.out
