@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from distill.packing import pack_weights, shorten
+from distill.ranges import METHODS, Histograms
 from edge_retrieval.arrays import Images
-from edge_retrieval.encoder import INPUT, Encoder
+from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import BundleError, ConfigError, EvaluationError
 
 LEAST_DRAWINGS = 100
-CHUNK = 8  # drawings whose intermediate results are held at once: about 50 MB at 128 px
+ENOUGH_DRAWINGS = 300
+CHUNK = 8  # drawings embedded at once
 PRODUCTS = ("Conv", "Gemm", "MatMul")
-METHODS = {"percentile": "Percentile", "entropy": "Entropy", "min-max": "MinMax"}
+KINDS = {"u8": "QUInt8", "s8": "QInt8"}
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,21 @@ class Recipe:
     """Every choice that changes the INT8 network.
 
     Attributes:
-        calibration: How the range of each activation is found; a name in `METHODS`.
+        calibration: How the range of each activation is found; a name in `ranges.METHODS`.
         percentile: Share of the values, in percent, that the range of "percentile" holds.
         per_channel: One scale for each output channel of a weight, not one for all.
         reduce_range: 7-bit weights: the 8-bit products saturate on processors without VNNI.
+        activations: "u8" or "s8": unsigned with a zero point, or signed and symmetric.
+        weights: "s8" or "u8".
         operators: ONNX operators to quantize; () for all that onnxruntime can.
+        float_outputs: Of these, the ones whose results are not rounded to 8 bits.
+        float_bias: Leave what products add in float: OpenVINO wants it so, onnxruntime would then
+            compute the whole layer in float.
+        attention: Quantize products of two activations as well, not only those with a weight.
         float_ends: Leave the first and the last convolution or matrix product in float.
+        float_pooled: Leave the convolutions of one pixel in float: squeeze-and-excite, and what
+            follows the pooling. They cost next to no time.
+        float_nodes: Names of more nodes to leave in float.
         drawings: How many drawings calibrate.
         seed: Chooses them.
     """
@@ -46,16 +57,28 @@ class Recipe:
     percentile: float = 99.99
     per_channel: bool = True
     reduce_range: bool = True
-    operators: tuple[str, ...] = ("Conv", "Gemm", "MatMul")
+    activations: str = "u8"
+    weights: str = "s8"
+    operators: tuple[str, ...] = PRODUCTS
+    float_outputs: tuple[str, ...] = ()
+    float_bias: bool = False
+    attention: bool = True
     float_ends: bool = True
-    drawings: int = 300
+    float_pooled: bool = False
+    float_nodes: tuple[str, ...] = ()
+    drawings: int = ENOUGH_DRAWINGS
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.calibration not in METHODS:
-            raise ConfigError(
-                f"no calibration {self.calibration!r}", hint=f"choose from {', '.join(METHODS)}"
-            )
+        for setting, value, allowed in (
+            ("calibration", self.calibration, METHODS),
+            ("activations", self.activations, tuple(KINDS)),
+            ("weights", self.weights, tuple(KINDS)),
+        ):
+            if value not in allowed:
+                raise ConfigError(
+                    f"no {setting} {value!r}", hint=f"choose from {', '.join(allowed)}"
+                )
         if not 50.0 < self.percentile <= 100.0:
             raise ConfigError(
                 f"percentile {self.percentile} holds no range", hint="choose above 50, at most 100"
@@ -122,14 +145,35 @@ def choose_calibration(labels: NDArray[np.int32], recipe: Recipe) -> NDArray[np.
     return np.sort(rows)
 
 
-def quantize_int8(source: Path, target: Path, images: Images, recipe: Recipe) -> None:
-    """Write the INT8 form of an FP32 ONNX network: unsigned activations, signed weights, QDQ.
+def warn_of_few(drawings: int) -> str | None:
+    """Return a line of warning if so few drawings calibrate; None if they are enough."""
+    if drawings >= ENOUGH_DRAWINGS:
+        return None
+    return (
+        f"only {drawings} drawings calibrate INT8: "
+        f"{ENOUGH_DRAWINGS} or more are surer to keep it near FP32"
+    )
+
+
+def quantize_int8(
+    source: Path,
+    target: Path,
+    images: Images,
+    recipe: Recipe,
+    *,
+    histograms: Histograms | None = None,
+) -> None:
+    """Write the INT8 form of an FP32 ONNX network, as QDQ.
+
+    Layers that are left in float have their weights stored in 8 bits nevertheless: that costs next
+    to no accuracy and no time, and the file is a quarter of FP32 whatever stays in float.
 
     Args:
         source: FP32 ONNX file with the input `INPUT`.
         target: Where the INT8 file shall be.
         images: ``(N, C, H, W)`` float32 training drawings, N >= `LEAST_DRAWINGS`.
         recipe: The choices.
+        histograms: Of `source` on `images`, if another recipe has collected some already.
 
     Raises:
         ConfigError: Too few drawings.
@@ -140,41 +184,68 @@ def quantize_int8(source: Path, target: Path, images: Images, recipe: Recipe) ->
             f"{len(images)} drawings are too few to calibrate INT8",
             hint=f"give {LEAST_DRAWINGS} or more",
         )
-    from onnxruntime.quantization import (
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
+    try:
+        with _quiet():
+            model = _quantized(onnx.load(source), histograms or Histograms(source, images), recipe)
+        onnx.save(shorten(pack_weights(model)), target)
+    except Exception as error:  # onnxruntime's errors share no base and are not documented
+        raise BundleError(
+            f"{source}: onnxruntime cannot quantize it: {' '.join(str(error).split())[:300]}",
+            hint="export without --int8, or choose another architecture",
+        ) from error
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        prepared = Path(folder) / "prepared.onnx"
-        try:
-            excluded = _prepare(source, prepared, recipe)
-            quantize_static(
-                prepared,
-                target,
-                _Drawings(images),
-                quant_format=QuantFormat.QDQ,
-                per_channel=recipe.per_channel,
-                reduce_range=recipe.reduce_range,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod[METHODS[recipe.calibration]],
-                op_types_to_quantize=list(recipe.operators) or None,
-                nodes_to_exclude=excluded,
-                extra_options={
-                    "CalibStridedMinMax": 1,
-                    "CalibPercentile": recipe.percentile,
-                    # Else percentile spends half of the range on values that ReLU never gives.
-                    "CalibTensorRangeSymmetric": False,
-                },
-            )
-        except Exception as error:  # its errors share no base and are not documented
-            raise BundleError(
-                f"{source}: onnxruntime cannot quantize it: {' '.join(str(error).split())[:300]}",
-                hint="export without --int8, or choose another architecture",
-            ) from error
+
+def _quantized(model: onnx.ModelProto, histograms: Histograms, recipe: Recipe) -> onnx.ModelProto:
+    """Let onnxruntime insert what quantizes, with the ranges found here."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    operators = list(recipe.operators) or sorted({*QDQRegistry, *QLinearOpsRegistry})
+    # onnxruntime's own `quant_pre_process` fails on what torch's exporter writes, and has nothing
+    # left to do there: normalisation is folded, shapes are inferred. Its mark says just that.
+    onnx.helper.set_model_props(model, {"onnx.infer": "onnxruntime.quant"})
+    found = histograms.of(_activations(model, operators))
+    ranges = {
+        name: tuple(np.float32(end) for end in one.range_by(recipe.calibration, recipe.percentile))
+        for name, one in found.items()
+    }
+    quantizer = QDQQuantizer(
+        model,
+        recipe.per_channel,
+        recipe.reduce_range,
+        QuantType[KINDS[recipe.weights]],
+        QuantType[KINDS[recipe.activations]],
+        TensorsData(CalibrationMethod.MinMax, ranges),
+        [],
+        [*_ends(model, recipe), *_pooled(model, recipe), *recipe.float_nodes],
+        operators,
+        {
+            "ActivationSymmetric": recipe.activations == "s8",
+            "MatMulConstBOnly": not recipe.attention,
+            "QuantizeBias": not recipe.float_bias,
+            "OpTypesToExcludeOutputQuantization": list(recipe.float_outputs),
+        },
+    )
+    quantizer.quantize_model()
+    quantized: onnx.ModelProto = quantizer.model.model
+    return quantized
+
+
+def _activations(model: onnx.ModelProto, operators: Sequence[str]) -> set[str]:
+    """Return the names of the FP32 activations that nodes of these kinds take or give."""
+    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    floats = {v.name for v in values if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    weights = {tensor.name for tensor in model.graph.initializer}
+    nodes = (node for node in model.graph.node if node.op_type in operators)
+    return {name for node in nodes for name in (*node.input, *node.output)} & floats - weights
+
+
+def _ends(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
+    """Return the names of the first and the last product, if they shall stay in float."""
+    products = [node.name for node in model.graph.node if node.op_type in PRODUCTS]
+    return [*products[:1], *products[-1:]] if recipe.float_ends else []
 
 
 def agreement(fp32: Encoder, int8: Encoder, images: Images) -> Agreement:
@@ -217,40 +288,16 @@ def _nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     return np.argsort(-similarity, axis=1, kind="stable")[:, :k]
 
 
-class _Drawings:
-    """Calibration drawings as onnxruntime reads them: `set_range` names one chunk at a time.
-
-    Without ranges it would hold every intermediate result of every drawing: gigabytes.
-    """
-
-    def __init__(self, images: Images) -> None:
-        self._images = images
-        self._chunk: Images | None = None
-
-    def __len__(self) -> int:
-        return -(-len(self._images) // CHUNK)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """Give the chunks from `start_index` up to `end_index` from now on."""
-        self._chunk = self._images[start_index * CHUNK : end_index * CHUNK]
-
-    def get_next(self) -> dict[str, Images] | None:
-        """Give the chunk once, then None."""
-        chunk, self._chunk = self._chunk, None
-        return None if chunk is None else {INPUT: chunk}
-
-
-def _prepare(source: Path, target: Path, recipe: Recipe) -> list[str]:
-    """Write the network as the quantizer wants it, and name the nodes it must leave in float.
-
-    onnxruntime's own `quant_pre_process` fails on what torch's exporter writes, and has nothing
-    left to do there: normalisation is folded, shapes are inferred. Its mark says just that.
-    """
-    model = onnx.load(source)
-    onnx.helper.set_model_props(model, {"onnx.infer": "onnxruntime.quant"})
-    onnx.save(model, target)
-    products = [node.name for node in model.graph.node if node.op_type in PRODUCTS]
-    return [*products[:1], *products[-1:]] if recipe.float_ends else []
+def _pooled(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
+    """Return the names of the convolutions of one pixel, if they shall stay in float."""
+    if not recipe.float_pooled:
+        return []
+    pixels = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[2:]]
+        for value in model.graph.value_info
+    }
+    nodes = (node for node in model.graph.node if node.op_type == "Conv")
+    return [node.name for node in nodes if pixels.get(node.input[0]) == [1, 1]]
 
 
 @contextlib.contextmanager

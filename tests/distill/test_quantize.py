@@ -5,21 +5,26 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from distill.onnx_file import export_fp32
 from distill.quantize import (
     LEAST_DRAWINGS,
-    METHODS,
+    PRODUCTS,
     Recipe,
     agreement,
     choose_calibration,
     quantize_int8,
+    warn_of_few,
 )
+from distill.ranges import METHODS, Histograms
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle, save_bundle
 from edge_retrieval.drawing import Preprocessing, fit_batch
@@ -108,19 +113,109 @@ def test_int8_is_near_fp32_where_drawings_are_far_from_each_other(
     assert found.least_cosine <= found.p1_cosine <= found.mean_cosine <= 1.0 + 1e-6
 
 
-def test_weights_and_activations_are_8_bit(quantized: Path) -> None:
-    import onnx
+def tensors(path: Path) -> dict[str, NDArray[Any]]:
+    return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
 
-    model = onnx.load(quantized)
-    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    weights = {name for name in kinds if name.endswith("_quantized")}
-    assert {kinds[name] for name in weights} == {onnx.TensorProto.INT8, onnx.TensorProto.INT32}
-    assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    for name in weights:
-        if kinds[name] == onnx.TensorProto.INT8:
-            [tensor] = [t for t in model.graph.initializer if t.name == name]
-            values = onnx.numpy_helper.to_array(tensor)
+
+def weights_of(path: Path) -> list[NDArray[Any]]:
+    """Return what is dequantized and no scalar: weights, and biases in 32 bits."""
+    found = tensors(path)
+    nodes = onnx.load(path).graph.node
+    taken = (found.get(node.input[0]) for node in nodes if node.op_type == "DequantizeLinear")
+    return [values for values in taken if values is not None]
+
+
+def test_weights_and_activations_are_8_bit(quantized: Path) -> None:
+    weights = weights_of(quantized)
+    assert {str(values.dtype) for values in weights} == {"int8", "int32"}
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(quantized).graph.node)
+    for values in weights:
+        if values.dtype == np.int8:
             assert abs(values.astype(int)).max() <= 64, "reduce_range: 7 bits"
+
+
+def test_the_kinds_of_the_recipe_are_those_of_the_file(fp32: Path, tmp_path: Path) -> None:
+    recipe = Recipe(activations="s8", weights="u8", reduce_range=False)
+    quantize_int8(fp32, tmp_path / "int8.onnx", drawings(LEAST_DRAWINGS), recipe)
+    assert {str(v.dtype) for v in weights_of(tmp_path / "int8.onnx")} == {"uint8", "int32"}
+    found = tensors(tmp_path / "int8.onnx")
+    nodes = onnx.load(tmp_path / "int8.onnx").graph.node
+    zeros = [found[node.input[2]] for node in nodes if node.op_type == "QuantizeLinear"]
+    assert {str(zero.dtype) for zero in zeros} == {"int8"}
+    assert not any(zero.any() for zero in zeros), "symmetric"
+
+
+def count(path: Path, kind: str) -> int:
+    return sum(node.op_type == kind for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(float_outputs=PRODUCTS),
+        Recipe(float_bias=True),
+        Recipe(float_ends=False, float_nodes=("node_conv2d_1",)),
+    ],
+    ids=str,
+)
+def test_what_a_recipe_leaves_in_float_is_not_quantized(
+    recipe: Recipe, fp32: Path, quantized: Path, tmp_path: Path
+) -> None:
+    [middle] = [node.name for node in onnx.load(fp32).graph.node if node.op_type == "Conv"][1:-1]
+    if recipe.float_nodes:
+        recipe = replace(recipe, float_nodes=(middle,))
+        whole = replace(recipe, float_nodes=())
+        quantize_int8(fp32, tmp_path / "whole.onnx", drawings(LEAST_DRAWINGS), whole)
+        quantized = tmp_path / "whole.onnx"
+    quantize_int8(fp32, tmp_path / "int8.onnx", drawings(LEAST_DRAWINGS), recipe)
+    assert count(tmp_path / "int8.onnx", "DequantizeLinear") < count(quantized, "DequantizeLinear")
+
+
+def test_a_pooled_convolution_stays_in_float_if_asked(tmp_path: Path) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.Conv2d(8, 8, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Conv2d(8, 16, 1),
+        nn.Flatten(),
+        nn.Linear(16, DIM),
+    )
+    source = tmp_path / "fp32.onnx"
+    export_fp32(network, size=32, channels=1, dim=DIM, path=source)
+    found = []
+    for pooled in (False, True):
+        quantize_int8(
+            source, tmp_path / "x.onnx", drawings(LEAST_DRAWINGS), Recipe(float_pooled=pooled)
+        )
+        found.append(len([v for v in weights_of(tmp_path / "x.onnx") if v.dtype == np.int8]))
+    assert found == [2, 1]
+
+
+def test_histograms_are_collected_once_for_all_recipes(
+    fp32: Path, quantized: Path, tmp_path: Path
+) -> None:
+    images = drawings(LEAST_DRAWINGS)
+    histograms = Histograms(fp32, images)
+    quantize_int8(fp32, tmp_path / "first.onnx", images, Recipe(), histograms=histograms)
+    assert (tmp_path / "first.onnx").read_bytes() == quantized.read_bytes()
+    known = dict(histograms.of(()), **histograms._known)
+    quantize_int8(
+        fp32, tmp_path / "next.onnx", images, Recipe(calibration="error"), histograms=histograms
+    )
+    assert all(histograms._known[name] is one for name, one in known.items())
+
+
+def test_both_runtimes_run_one_file_alike(quantized: Path, fp32: Path, tmp_path: Path) -> None:
+    packed = bundle(tmp_path / "b", quantized)
+    shown = drawings(40, seed=3)
+    first = load_encoder(packed, backend="onnx", threads=1).embed(shown)
+    second = load_encoder(packed, backend="openvino", threads=1).embed(shown)
+    assert (first * second).sum(axis=1).min() > 0.98
+
+
+def test_few_drawings_are_warned_of() -> None:
+    assert warn_of_few(300) is None
+    assert "only 299 drawings" in (warn_of_few(299) or "")
 
 
 def test_a_row_of_an_int8_batch_equals_a_batch_of_one(quantized: Path, tmp_path: Path) -> None:
@@ -140,7 +235,8 @@ def test_equal_recipes_give_equal_bytes(fp32: Path, quantized: Path, tmp_path: P
     [
         *(Recipe(calibration=name) for name in METHODS),
         Recipe(per_channel=False),
-        Recipe(float_ends=True),
+        Recipe(float_ends=False),
+        Recipe(operators=()),
         Recipe(operators=("Conv", "Gemm")),
     ],
     ids=str,
@@ -186,7 +282,14 @@ def test_a_network_that_cannot_be_quantized_is_one_clear_error(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"calibration": "magic"}, {"percentile": 0.0}, {"percentile": 101.0}, {"drawings": 3}],
+    [
+        {"calibration": "magic"},
+        {"activations": "s4"},
+        {"weights": "fp8"},
+        {"percentile": 0.0},
+        {"percentile": 101.0},
+        {"drawings": 3},
+    ],
     ids=str,
 )
 def test_a_recipe_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:

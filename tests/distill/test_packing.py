@@ -1,0 +1,91 @@
+"""Packed weights are near what they were, in a quarter of the bytes, whoever runs the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from distill.onnx_file import export_fp32
+from distill.packing import pack_weights, shorten
+from edge_retrieval.arrays import Embeddings, Images
+from edge_retrieval.encoder import import_openvino
+
+
+@pytest.fixture(scope="module")
+def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 32, 8, stride=8),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 1),
+        nn.Flatten(2),
+        nn.Linear(16, 128, bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8192, 8),
+    )
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.2, generator=generator)
+    path = tmp_path_factory.mktemp("packing") / "fp32.onnx"
+    export_fp32(network, size=32, channels=1, dim=8, path=path)
+    return path
+
+
+def run(path: Path, backend: str, images: Images) -> Embeddings:
+    if backend == "openvino":
+        core = import_openvino().Core()
+        model = core.compile_model(core.read_model(str(path)), "CPU")
+        return np.array(model({"images": images})["embeddings"])
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.array(session.run(["embeddings"], {"images": images})[0])
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_a_packed_network_computes_nearly_the_same_on_both_runtimes(
+    backend: str, fp32: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed.onnx"
+    onnx.save(shorten(pack_weights(onnx.load(fp32))), packed)
+    assert packed.stat().st_size < fp32.stat().st_size / 3.5
+    images: Images = np.random.default_rng(0).normal(size=(5, 1, 32, 32)).astype(np.float32)
+    first, second = run(fp32, backend, images), run(packed, backend, images)
+    assert (first * second).sum(axis=1).min() > 0.999
+
+
+def test_each_output_channel_has_its_own_scale(fp32: Path) -> None:
+    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(fp32).graph.initializer}
+    model = pack_weights(onnx.load(fp32))
+    after = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    packed = [name for name in before if f"{name}_int8" in after]
+    assert len(packed) == 4
+    for name in packed:
+        whole, scale = after[f"{name}_int8"], after[f"{name}_scale"]
+        assert whole.dtype == np.int8
+        assert np.abs(whole.astype(int)).max() == 127
+        again = whole.astype(np.float32) * scale
+        assert (np.abs(again - before[name]) <= scale / 2 * 1.001).all()
+
+
+def test_a_weight_of_zeros_stays_zero(fp32: Path) -> None:
+    model = onnx.load(fp32)
+    for tensor in model.graph.initializer:
+        values = np.zeros_like(onnx.numpy_helper.to_array(tensor))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    for tensor in pack_weights(model).graph.initializer:
+        if tensor.name.endswith("_scale"):
+            assert (onnx.numpy_helper.to_array(tensor) == 1).all()
+
+
+def test_short_names_leave_the_ends_and_a_valid_graph(fp32: Path) -> None:
+    model = shorten(onnx.load(fp32))
+    onnx.checker.check_model(model, full_check=True)
+    assert [end.name for end in model.graph.input] == ["images"]
+    assert [end.name for end in model.graph.output] == ["embeddings"]
+    assert all(len(tensor.name) < 3 for tensor in model.graph.initializer)
