@@ -219,11 +219,10 @@ def _quantized(model: onnx.ModelProto, histograms: Histograms, recipe: Recipe) -
         QuantType[KINDS[recipe.activations]],
         TensorsData(CalibrationMethod.MinMax, ranges),
         [],
-        [*_ends(model, recipe), *_pooled(model, recipe), *recipe.float_nodes],
+        _left_in_float(model, recipe),
         operators,
         {
             "ActivationSymmetric": recipe.activations == "s8",
-            "MatMulConstBOnly": not recipe.attention,
             "QuantizeBias": not recipe.float_bias,
             "OpTypesToExcludeOutputQuantization": list(recipe.float_outputs),
         },
@@ -242,10 +241,23 @@ def _activations(model: onnx.ModelProto, operators: Sequence[str]) -> set[str]:
     return {name for node in nodes for name in (*node.input, *node.output)} & floats - weights
 
 
-def _ends(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
-    """Return the names of the first and the last product, if they shall stay in float."""
-    products = [node.name for node in model.graph.node if node.op_type in PRODUCTS]
-    return [*products[:1], *products[-1:]] if recipe.float_ends else []
+def _left_in_float(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
+    """Return the names of the nodes that the recipe does not quantize."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    pixels = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[2:]]
+        for value in model.graph.value_info
+    }
+    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
+    found = list(recipe.float_nodes)
+    if recipe.float_ends:
+        found += [node.name for node in (*products[:1], *products[-1:])]
+    if recipe.float_pooled:
+        pooled = (n for n in products if n.op_type == "Conv" and pixels.get(n.input[0]) == [1, 1])
+        found += [node.name for node in pooled]
+    if not recipe.attention:
+        found += [node.name for node in products if not weights & set(node.input)]
+    return found
 
 
 def agreement(fp32: Encoder, int8: Encoder, images: Images) -> Agreement:
@@ -286,18 +298,6 @@ def _nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     similarity = embeddings @ embeddings.T  # (N, N)
     np.fill_diagonal(similarity, -np.inf)
     return np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-
-
-def _pooled(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
-    """Return the names of the convolutions of one pixel, if they shall stay in float."""
-    if not recipe.float_pooled:
-        return []
-    pixels = {
-        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[2:]]
-        for value in model.graph.value_info
-    }
-    nodes = (node for node in model.graph.node if node.op_type == "Conv")
-    return [node.name for node in nodes if pixels.get(node.input[0]) == [1, 1]]
 
 
 @contextlib.contextmanager

@@ -191,6 +191,27 @@ def test_a_pooled_convolution_stays_in_float_if_asked(tmp_path: Path) -> None:
     assert found == [2, 1]
 
 
+def test_products_of_two_activations_stay_in_float_if_asked(tmp_path: Path) -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.out = nn.Conv2d(1, 16, 8, stride=8), nn.Linear(16, DIM)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            tokens = self.tokens(images).flatten(2)  # (N, 16, 16)
+            mixed = (tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens
+            rows: torch.Tensor = self.out(mixed.mean(2))
+            return rows
+
+    source = tmp_path / "fp32.onnx"
+    export_fp32(Attention(), size=32, channels=1, dim=DIM, path=source)
+    whole = Recipe(float_ends=False, float_outputs=PRODUCTS)
+    for attention, quantized in ((True, 5), (False, 2)):
+        recipe = replace(whole, attention=attention)
+        quantize_int8(source, tmp_path / "x.onnx", drawings(LEAST_DRAWINGS), recipe)
+        assert count(tmp_path / "x.onnx", "QuantizeLinear") == quantized
+
+
 def test_histograms_are_collected_once_for_all_recipes(
     fp32: Path, quantized: Path, tmp_path: Path
 ) -> None:
