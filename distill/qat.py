@@ -27,6 +27,7 @@ from distill.fake_quant import FakeQuantized
 from distill.folding import find_layers, fold_norms
 from distill.losses import regression_loss, similarity_loss
 from distill.model import Student
+from distill.odd import limits_of, odd_drawings, run_with_peaks
 from distill.processor import keep_freed_memory, memory_suffices, tiny_numbers_are_zero
 from distill.quantize import Recipe, choose_calibration
 from edge_retrieval.arrays import Images
@@ -60,7 +61,7 @@ class QatSettings:
 
     steps: int = 300
     batch: int = 32
-    lr: float = 5e-4
+    lr: float = 3e-4
     similarity_weight: float = 1.0
     temperature: float = 0.1
     per_channel: bool = True
@@ -125,10 +126,11 @@ def quantization_aware(
         keep_freed_memory()
         device = next(student.parameters()).device
         rows = cut.training[choose_calibration(cut.classes[cut.training], settings.recipe())]
-        parts = np.array_split(rows, math.ceil(len(rows) / CHUNK))
-        shown = [_like_training(cut.images(part)).to(device) for part in parts]
-        teacher = _copy(student)
-        learner = _copy(student)
+        teacher, learner = _copy(student), _copy(student)
+        images = cut.images(rows)
+        images = images[~odd_drawings(teacher, images, chunk=CHUNK)]
+        parts = np.array_split(images, math.ceil(len(images) / CHUNK))
+        shown = [_like_training(part).to(device) for part in parts]
         layers = find_layers(learner, shown[0][:4])
         fold_norms(learner, layers, shown[0][:4])
         fake = FakeQuantized(
@@ -170,6 +172,8 @@ def _learn(
     sizes = [float(weight.detach().square().mean().sqrt()) for weight in weights]
     groups = [{"params": [weight]} for weight in weights]
     optimizer = torch.optim.Adam(groups, lr=settings.lr)
+    # An odd drawing would decide the steps around it, and INT8 clips it anyway.
+    limits = limits_of(torch.cat([run_with_peaks(teacher, one)[1] for one in shown], dim=1))
     batches = _batches(config, cut, settings)
     for step, images in enumerate(track(batches, "Quantization-aware", settings.steps)):
         if step == settings.steps // 2:
@@ -178,9 +182,11 @@ def _learn(
         for group, size in zip(optimizer.param_groups, sizes, strict=True):
             group["lr"] = rate * size
         images = images.to(shown[0].device)
-        with torch.no_grad():
-            wanted = teacher(images)  # (N, D)
-        loss = _loss(fake(images), wanted, settings)
+        wanted, peaks = run_with_peaks(teacher, images)  # (N, D), (L, N)
+        usual = ~(peaks > limits[:, None]).any(0)  # (N,)
+        if usual.sum() < 2:
+            continue
+        loss = _loss(fake(images[usual]), wanted[usual], settings)
         if not math.isfinite(float(loss.detach())):
             raise BundleError(
                 f"quantization-aware distillation diverged at step {step + 1}", hint="lower lr"
