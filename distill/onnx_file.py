@@ -264,6 +264,11 @@ def _noise(channels: int, size: int) -> Iterator[Images]:
         yield rng.uniform(-1.0, 1.0, (count, channels, size, size)).astype(np.float32)
 
 
+def runner(path: Path) -> Run:
+    """Return what runs an .onnx file on onnxruntime, an .xml file on OpenVINO."""
+    return _openvino(path) if path.suffix == ".xml" else _onnxruntime(path)
+
+
 def _onnxruntime(path: Path) -> Run:
     import onnxruntime
 

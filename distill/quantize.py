@@ -206,11 +206,11 @@ def _quantized(model: onnx.ModelProto, histograms: Histograms, recipe: Recipe) -
     # onnxruntime's own `quant_pre_process` fails on what torch's exporter writes, and has nothing
     # left to do there: normalisation is folded, shapes are inferred. Its mark says just that.
     onnx.helper.set_model_props(model, {"onnx.infer": "onnxruntime.quant"})
-    found = histograms.of(_activations(model, operators))
-    ranges = {
-        name: tuple(np.float32(end) for end in one.range_by(recipe.calibration, recipe.percentile))
-        for name, one in found.items()
-    }
+    left = _left_in_float(model, recipe)
+    found = histograms.ranges(
+        _activations(model, operators, left), recipe.calibration, recipe.percentile
+    )
+    ranges = {name: tuple(np.float32(end) for end in ends) for name, ends in found.items()}
     quantizer = QDQQuantizer(
         model,
         recipe.per_channel,
@@ -219,7 +219,7 @@ def _quantized(model: onnx.ModelProto, histograms: Histograms, recipe: Recipe) -
         QuantType[KINDS[recipe.activations]],
         TensorsData(CalibrationMethod.MinMax, ranges),
         [],
-        _left_in_float(model, recipe),
+        left,
         operators,
         {
             "ActivationSymmetric": recipe.activations == "s8",
@@ -232,12 +232,12 @@ def _quantized(model: onnx.ModelProto, histograms: Histograms, recipe: Recipe) -
     return quantized
 
 
-def _activations(model: onnx.ModelProto, operators: Sequence[str]) -> set[str]:
-    """Return the names of the FP32 activations that nodes of these kinds take or give."""
+def _activations(model: onnx.ModelProto, operators: Sequence[str], left: Sequence[str]) -> set[str]:
+    """Return the FP32 activations that nodes of these kinds take or give, but for those left."""
     values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
     floats = {v.name for v in values if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     weights = {tensor.name for tensor in model.graph.initializer}
-    nodes = (node for node in model.graph.node if node.op_type in operators)
+    nodes = (n for n in model.graph.node if n.op_type in operators and n.name not in left)
     return {name for node in nodes for name in (*node.input, *node.output)} & floats - weights
 
 

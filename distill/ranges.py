@@ -93,6 +93,19 @@ class Histograms:
         self._source = source
         self._images = images
         self._known: dict[str, Histogram] = {}
+        self._ranges: dict[tuple[str, str, float], tuple[float, float]] = {}
+
+    def ranges(
+        self, names: Collection[str], method: str, percentile: float
+    ) -> dict[str, tuple[float, float]]:
+        """Return the range of each activation, as `Histogram.range_by` finds it."""
+        found = {}
+        for name, histogram in self.of(names).items():
+            key = (name, method, percentile)
+            if key not in self._ranges:
+                self._ranges[key] = histogram.range_by(method, percentile)
+            found[name] = self._ranges[key]
+        return found
 
     def of(self, names: Collection[str]) -> dict[str, Histogram]:
         """Return the histogram of each activation by its name in the file."""
