@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.gate import Quality, Row, between, verdict
-from edge_retrieval.report import human_bytes, human_seconds
+from edge_retrieval.encoder import RUNTIMES
+from edge_retrieval.report import human_bytes
 
 SAME_SPEED = 0.05
 """Share of the time by which two networks may differ and still be called equally fast: another
@@ -164,11 +165,10 @@ def _gain(row: Row, rows: Sequence[Row]) -> str:
     size = f"{human_bytes(row.fp32_bytes)} to {small}" if row.fp32_bytes else f"a file of {small}"
     if not (row.seconds_1 and row.fp32_seconds_1):
         return f"{name}: {size}, not timed"
+    # Only the ratio: on a busy machine the medians of both may well say something else.
     ratio = f"{row.speedup_1:.2f}x"
-    times = (np.median(row.fp32_seconds_1), np.median(row.seconds_1))
-    took = " to ".join(human_seconds(float(seconds)) for seconds in times)
     if _against_fp32(row).clearly_below(ONE):
-        return f"{name} is {ratio} as fast as FP32 here ({took} a drawing), {size}"
+        return f"{name} is {ratio} as fast as FP32 here, {size}"
     return (
         f"INT8 is not faster here ({ratio}): {name} buys size, {size};"
         " --backend auto measures which runtime is fastest"
@@ -232,5 +232,7 @@ def _why_none(rows: Sequence[Row], refused: Sequence[str | None]) -> str:
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
     """Return a name that tells a row from the others."""
-    kinds = {(other.format, other.backend) for other in rows}
-    return row.name if len(kinds) == 1 else f"{row.name} ({row.format} on {row.backend})"
+    same = [other for other in rows if other.name == row.name]
+    if len({(other.format, other.backend) for other in same}) == 1:
+        return row.name
+    return f"{row.name} on {RUNTIMES[row.backend]}"

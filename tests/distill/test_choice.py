@@ -120,7 +120,7 @@ def test_what_is_beaten_in_everything_is_not_on_the_front_and_the_best_is(seed: 
 def test_a_gain_is_told_with_what_it_costs() -> None:
     why = chosen(one("u8s8", 1.72)).why
     assert "u8s8 is 1.7" in why
-    assert "x as fast as FP32 here (" in why
+    assert "x as fast as FP32 here, 6.80 MB to 1.90 MB" in why
     assert "6.80 MB to 1.90 MB" in why
     assert "patent mAP falls by 0.002 (95 %: -0.004 to 0.009), overlap@10 0.950" in why
     assert why.count(";") == 1
@@ -179,7 +179,7 @@ def test_names_of_several_formats_are_told_with_theirs() -> None:
     other = one("u8s8", 1.9, format="openvino", backend="openvino")
     choice = chosen(one("u8s8", 1.5), other)
     assert choice.best is other
-    assert "u8s8 (openvino on openvino) is" in choice.why
+    assert "u8s8 on OpenVINO is" in choice.why
 
 
 def test_a_network_that_was_not_timed_comes_last_and_its_sentence_says_so() -> None:
