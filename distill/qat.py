@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from distill.config import TrainConfig
 from distill.cut_drawings import CutDrawings
 from distill.data import normalised
 from distill.fake_quant import FakeQuantized
-from distill.folding import find_layers, fold_norms
+from distill.folding import Layer, find_layers, fold_norms
 from distill.losses import regression_loss, similarity_loss
 from distill.model import Student
 from distill.odd import limits_of, odd_drawings, run_with_peaks
@@ -128,25 +129,18 @@ def quantization_aware(
         rows = cut.training[choose_calibration(cut.classes[cut.training], settings.recipe())]
         teacher, learner = _copy(student), _copy(student)
         images = cut.images(rows)
-        images = images[~odd_drawings(teacher, images, chunk=CHUNK)]
-        parts = np.array_split(images, math.ceil(len(images) / CHUNK))
-        shown = [_like_training(part).to(device) for part in parts]
+        shown = _usual(teacher, images, device)
         layers = find_layers(learner, shown[0][:4])
         fold_norms(learner, layers, shown[0][:4])
-        fake = FakeQuantized(
-            learner,
-            layers[1:-1] if settings.float_ends else layers,
-            per_channel=settings.per_channel,
-            reduce_range=settings.reduce_range,
-            products=settings.products,
-        )
+        quantized = layers[1:-1] if settings.float_ends else layers
         began = time.monotonic()
-        fake.calibrate(shown, settings.percentile)
-        before = _nearness(teacher, fake, shown)
-        _learn(teacher, learner, fake, config, cut, settings, shown, track)
-        fake.calibrate(shown, settings.percentile)
-        after = _nearness(teacher, fake, shown)
-        fake.remove()
+        with _rounded(learner, quantized, shown, settings) as fake:
+            before = _nearness(teacher, fake, shown)
+            _learn(teacher, learner, fake, config, cut, settings, shown, track)
+        # Ranges are found anew, as an export does, and a drawing may have become odd.
+        shown = _usual(learner, images, device)
+        with _rounded(learner, quantized, shown, settings) as fake:
+            after = _nearness(teacher, fake, shown)
     tell(
         f"quantization-aware distillation: {settings.steps} steps in"
         f" {time.monotonic() - began:.0f} s; mean cosine to FP32, as INT8 rounds:"
@@ -167,7 +161,7 @@ def _learn(
     shown: list[Tensor],
     track: Track,
 ) -> None:
-    """Take the steps; ranges are found anew in the middle, when the weights have moved most."""
+    """Take the steps; the ranges stay as they are, so the network learns to keep to them."""
     weights = [parameter.requires_grad_() for parameter in learner.parameters()]
     sizes = [float(weight.detach().square().mean().sqrt()) for weight in weights]
     groups = [{"params": [weight]} for weight in weights]
@@ -176,8 +170,6 @@ def _learn(
     limits = limits_of(torch.cat([run_with_peaks(teacher, one)[1] for one in shown], dim=1))
     batches = _batches(config, cut, settings)
     for step, images in enumerate(track(batches, "Quantization-aware", settings.steps)):
-        if step == settings.steps // 2:
-            fake.calibrate(shown, settings.percentile)
         rate = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         for group, size in zip(optimizer.param_groups, sizes, strict=True):
             group["lr"] = rate * size
@@ -200,6 +192,32 @@ def _copy(student: Student) -> Student:
     """Return a copy in eval mode that nothing trains yet, laid out for speed."""
     copied: Student = copy.deepcopy(student).eval().requires_grad_(False)
     return copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@contextmanager
+def _rounded(
+    learner: Student, layers: Sequence[Layer], shown: Sequence[Tensor], settings: QatSettings
+) -> Iterator[FakeQuantized]:
+    """Put a network under fake quantization for a while, with ranges found on some drawings."""
+    fake = FakeQuantized(
+        learner,
+        layers,
+        per_channel=settings.per_channel,
+        reduce_range=settings.reduce_range,
+        products=settings.products,
+    )
+    fake.calibrate(shown, settings.percentile)
+    try:
+        yield fake
+    finally:
+        fake.remove()
+
+
+def _usual(model: Student, images: Images, device: torch.device) -> list[Tensor]:
+    """Return the drawings that are not odd, in batches."""
+    usual = images[~odd_drawings(model, images, chunk=CHUNK)]
+    parts = np.array_split(usual, math.ceil(len(usual) / CHUNK))
+    return [_like_training(part).to(device) for part in parts]
 
 
 def _like_training(images: Images) -> Tensor:
