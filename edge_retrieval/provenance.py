@@ -12,7 +12,9 @@ from pathlib import Path
 
 from edge_retrieval import __version__
 
-PACKAGES = ("numpy", "pillow", "onnxruntime", "hnswlib", "openvino", "torch", "timm", "onnx")
+PACKAGES = (
+    "numpy", "pillow", "onnxruntime", "hnswlib", "openvino", "torch", "timm", "onnx", "nncf",
+)  # fmt: skip
 
 
 def sha256_of(path: Path) -> str:

@@ -15,7 +15,8 @@ import typer
 
 from edge_retrieval import __version__
 from edge_retrieval.cli.checking import doctor
-from edge_retrieval.cli.making import export, synth, train
+from edge_retrieval.cli.exporting import export
+from edge_retrieval.cli.making import synth, train
 from edge_retrieval.cli.measures import bench, evaluate
 from edge_retrieval.cli.registers import index, info, search, verify
 from edge_retrieval.cli.talk import EXIT_FIXABLE, one_line, say, some_stdout

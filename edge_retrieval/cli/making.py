@@ -15,14 +15,10 @@ from edge_retrieval.cli.talk import (
     bar,
     count,
     one_line,
-    print_table,
     say,
     show_problems,
 )
 from edge_retrieval.errors import ConfigError
-
-LEAST_OVERLAP = 0.8
-"""Share of the ten nearest neighbours that INT8 must keep to pass without a warning."""
 
 
 def train(
@@ -112,55 +108,6 @@ def next_run_folder(runs: Path) -> Path:
     """Return runs/1, runs/2, ...: the first that does not exist."""
     number = next(n for n in itertools.count(1) if not (runs / str(n)).exists())
     return runs / str(number)
-
-
-def latest_run(runs: Path) -> Path:
-    """Return the run folder that was written last."""
-    found = [folder for folder in runs.glob("*") if (folder / "config.toml").is_file()]
-    if not found:
-        raise ConfigError(
-            f"there is no run in {runs}/", hint="train first: edge-ret train --data FOLDER"
-        )
-    return max(found, key=lambda folder: (folder / "config.toml").stat().st_mtime)
-
-
-def export(
-    run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the latest.")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantize to INT8 as well.")] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the bundles go.")] = Path(
-        "bundles"
-    ),
-    name: Annotated[str | None, typer.Option("--name", help="Default: the run's name.")] = None,
-) -> None:
-    """Turn a run into bundles: ONNX, and INT8 ONNX with its agreement with FP32."""
-    import distill
-
-    distill.require("export")
-    from distill.export import export_run
-
-    folder = run if run is not None else latest_run(Path("runs"))
-    if not (folder / "config.toml").is_file():
-        raise ConfigError(f"{folder} is no run", hint="give a folder that edge-ret train wrote")
-    say(f"run: {folder}")
-    result = export_run(folder, out, int8=int8, name=name or folder.name, track=bar)
-    rows = [
-        (bundle.name, bundle.precision, f"{bundle.files['model.onnx'].bytes / 1e6:.2f} MB")
-        for bundle in result.bundles
-    ]
-    print_table("Bundles", (("name", "left"), ("precision", "left"), ("size", "right")), rows)
-    print(f"largest difference from torch: {result.parity:.1e}")
-    if result.agreement is not None:
-        print(
-            f"INT8 against FP32 on {result.agreement.figures} drawings: mean cosine"
-            f" {result.agreement.mean_cosine:.4f}, worst 1 % {result.agreement.p1_cosine:.4f},"
-            f" overlap@10 {result.agreement.overlap:.3f}"
-        )
-        if result.agreement.overlap < LEAST_OVERLAP:
-            say(
-                "warning: INT8 finds other neighbours than FP32; measure it before you use it:"
-                f" edge-ret eval {result.bundles[-1].folder} --data SOURCE"
-            )
-    say(f"next: edge-ret index SOURCE --bundle {result.bundles[-1].folder} -o register")
 
 
 def synth(

@@ -1,7 +1,8 @@
-"""A run becomes bundles that open."""
+"""A run becomes bundles that open; INT8 only where it finds what FP32 finds."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,25 @@ from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import nn
 
+from distill import trials
+from distill.bundles import winners
+from distill.candidates import Candidate, Workshop
 from distill.config import TrainConfig
 from distill.cut_drawings import CutDrawings
 from distill.drawing_cache import CutDesign, write_cut
-from distill.export import ExportResult, export_run
+from distill.export import ExportResult, ExportSettings, export_run
 from distill.model import TorchEncoder, load_student, make_student
-from distill.quantize import Recipe
+from distill.trials import Limits
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing, fit, fit_batch
 from edge_retrieval.encoder import embed_figures, golden_check, load_encoder
-from edge_retrieval.errors import ConfigError
+from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
 
 CONFIG = TrainConfig(backbone="test_efficientnet", size=32, dim=8, held_out=0.2)
+ANY = Limits(max_drop=1.0, min_overlap=0.0, budget=0.1)
+"""Lets everything pass, and tries one candidate a format."""
+NONE = Limits(max_drop=0.0, min_overlap=1.0, budget=0.1)
+"""Lets hardly anything pass."""
 
 
 def write_cache(folder: Path, designs: int, label: str, seed: int) -> None:
@@ -69,31 +77,37 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    return export_run(run, tmp_path_factory.mktemp("out"), int8=True, name="made")
+    settings = ExportSettings(int8=True, fp16=True, limits=ANY)
+    return export_run(run, tmp_path_factory.mktemp("out"), settings, name="made")
 
 
-def test_a_run_becomes_two_bundles_that_open(exported: ExportResult) -> None:
-    fp32, int8 = (Bundle.open(bundle.folder) for bundle in exported.bundles)
-    assert [fp32.folder.name, int8.folder.name] == ["made-fp32", "made-int8"]
-    assert (fp32.precision, int8.precision) == ("fp32", "int8")
-    assert fp32.fingerprint != int8.fingerprint
-    assert fp32.levels == ("class", "subclass", "design")
-    assert fp32.dim == int8.dim == CONFIG.dim
-    assert {path.name for path in fp32.folder.parent.iterdir()} == {"made-fp32", "made-int8"}
+def test_a_run_becomes_bundles_of_every_precision_and_format(exported: ExportResult) -> None:
+    bundles = {bundle.folder.name: Bundle.open(bundle.folder) for bundle in exported.bundles}
+    assert {name: (b.precision, b.format) for name, b in bundles.items()} == {
+        "made-fp32": ("fp32", "onnx"),
+        "made-fp32-openvino": ("fp32", "openvino"),
+        "made-fp16": ("fp16", "onnx"),
+        "made-fp16-openvino": ("fp16", "openvino"),
+        "made-int8": ("int8", "onnx"),
+        "made-int8-openvino": ("int8", "openvino"),
+    }
+    assert len({bundle.fingerprint for bundle in bundles.values()}) == len(bundles)
+    out = exported.bundles[0].folder.parent
+    pages = {"made-int8-flips.html", "made-int8-openvino-flips.html"}
+    assert {path.name for path in out.iterdir()} == {*bundles, *pages, "made-export.json"}
 
 
 def test_golden_drawings_hold_on_the_machine_that_exported(exported: ExportResult) -> None:
     for bundle in exported.bundles:
         found = golden_check(bundle, load_encoder(bundle, threads=1))
         assert bundle.golden_tolerance < found <= 1.0 + 1e-6
-    fp32, int8 = exported.bundles
-    assert fp32.golden_tolerance > 0.998
-    assert np.array_equal(fp32.golden().images, int8.golden().images)
+        assert np.array_equal(bundle.golden().images, exported.bundles[0].golden().images)
+    assert exported.bundles[0].golden_tolerance > 0.998
 
 
 def test_golden_embeddings_are_those_of_torch(exported: ExportResult, run: Path) -> None:
     student, config = load_student(run)
-    golden = exported.bundles[0].golden()
+    golden = exported.bundles[-1].golden()
     preprocessing = Preprocessing(size=config.size)
     expected = TorchEncoder(student, preprocessing).embed(
         fit_batch(list(golden.images), preprocessing)
@@ -101,89 +115,189 @@ def test_golden_embeddings_are_those_of_torch(exported: ExportResult, run: Path)
     assert np.allclose(golden.embeddings, expected, atol=1e-6)
 
 
-def test_golden_drawings_were_held_out_and_are_fitted_to_the_same_bits(run: Path) -> None:
-    cut = CutDrawings.read(run, CONFIG)
-    images = fit_batch(list(cut.golden()), cut.preprocessing)
-    held_out = {image.tobytes() for image in cut.images(cut.held_out)}
-    assert {image.tobytes() for image in images} <= held_out
-
-
-def test_no_drawing_is_on_both_sides_and_none_is_lost(run: Path) -> None:
-    cut = CutDrawings.read(run, CONFIG)
-    both = np.concatenate([cut.training, cut.held_out])
-    assert np.array_equal(np.sort(both), np.arange(160))
-    assert len(cut.held_out) > 0
-
-
-def test_classes_of_two_sources_are_kept_apart(run: Path) -> None:
-    assert np.array_equal(np.bincount(CutDrawings.read(run, CONFIG).classes), [120, 40])
-
-
-def test_drawings_that_calibrated_are_not_compared(run: Path) -> None:
-    cut = CutDrawings.read(run, CONFIG)
-    without = np.arange(20)
-    compared = cut.to_compare(without=without)
-    assert not set(compared.tolist()) & set(cut.training[without].tolist())
-    assert set(cut.held_out.tolist()) <= set(compared.tolist())
-
-
-def test_a_bundle_tells_how_it_was_made(exported: ExportResult, run: Path) -> None:
-    fp32, int8 = exported.bundles
-    assert fp32.provenance["config"]["backbone"] == "test_efficientnet"
-    assert fp32.provenance["training"]["sources"] == ["a", "b"]
-    assert len(fp32.provenance["weights"]) == 64
-    assert "torch" in fp32.provenance["export"]["versions"]
-    assert fp32.provenance["export"]["parity"] == exported.parity < 1e-5
-    told = int8.provenance["export"]
-    assert exported.agreement is not None
-    assert told["agreement"] == exported.agreement.to_json()
-    assert told["calibration_figures"] >= 100
-    assert told["recipe"]["calibration"] == Recipe().calibration
+def test_a_bundle_tells_how_it_was_made_and_what_the_gate_measured(
+    exported: ExportResult, run: Path
+) -> None:
+    told = {bundle.folder.name: bundle.provenance for bundle in exported.bundles}
+    assert told["made-fp32"]["config"]["backbone"] == "test_efficientnet"
+    assert told["made-fp32"]["training"]["sources"] == ["a", "b"]
+    assert told["made-fp32"]["export"]["parity"] == exported.parity < 1e-5
+    int8 = told["made-int8"]["export"]
+    assert int8["candidate"] == exported.trials["onnx"][0].candidate.name
+    assert int8["calibration_figures"] >= 100
+    assert "torch" in int8["versions"]
+    table = {(row["name"], row["backend"]): row for row in int8["gate"]["table"]}
+    assert ("made-int8", "onnx") in table and ("made-int8", "openvino") in table
+    assert table["made-fp32", "onnx"]["quality"]["overlap"] > 0.99
+    assert table["made-int8", "onnx"]["median_seconds_1"] > 0
     for bundle in exported.bundles:
         assert str(run) not in (bundle.folder / "bundle.json").read_text("utf-8")
+
+
+def test_all_samples_are_kept_beside_the_bundles(exported: ExportResult) -> None:
+    file = exported.bundles[0].folder.parent / "made-export.json"
+    told = json.loads(file.read_text("utf-8"))
+    assert all(len(row["seconds_1"]) >= 10 for row in told["finalists"])
+    assert told["best"]["bundle"].startswith("made-")
 
 
 def test_an_export_again_replaces_the_bundles_with_the_same(
     exported: ExportResult, run: Path
 ) -> None:
     out = exported.bundles[0].folder.parent
-    again = export_run(run, out, int8=False, name="made")
-    assert again.agreement is None
+    again = export_run(run, out, ExportSettings(formats=("onnx",)), name="made")
+    assert again.finalists == () and again.best is None
     assert [bundle.fingerprint for bundle in again.bundles] == [exported.bundles[0].fingerprint]
-    assert Bundle.open(out / "made-int8") == exported.bundles[1]
+    assert again.stale == ()
+    int8 = next(b for b in exported.bundles if b.folder.name == "made-int8")
+    assert Bundle.open(out / "made-int8").fingerprint == int8.fingerprint
+
+
+def test_int8_of_other_weights_that_stays_behind_is_named(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    settings = ExportSettings(formats=("onnx",), int8=True, limits=ANY)
+    export_run(run, tmp_path / "out", settings, name="made")
+    save_file(make_student(replace(CONFIG, seed=7)).state_dict(), other / "best.safetensors")
+    result = export_run(other, tmp_path / "out", ExportSettings(formats=("onnx",)), name="made")
+    assert result.stale == (tmp_path / "out" / "made-int8",)
 
 
 def test_int8_embeds_figures_much_like_fp32(exported: ExportResult, run: Path) -> None:
     figures = list(CutDrawings.read(run, CONFIG).squares[:20])
-    fp32, int8 = (
-        embed_figures(load_encoder(bundle, threads=1), figures) for bundle in exported.bundles
-    )
-    assert (fp32 * int8).sum(axis=1).mean() > 0.5
+    rows = {
+        bundle.folder.name: embed_figures(load_encoder(bundle, threads=1), figures)
+        for bundle in exported.bundles
+    }
+    for name in ("made-int8", "made-int8-openvino"):
+        assert (rows["made-fp32"] * rows[name]).sum(axis=1).mean() > 0.5
+    for name in ("made-fp16", "made-fp16-openvino", "made-fp32-openvino"):
+        assert np.allclose(rows["made-fp32"], rows[name], atol=0.02)
+
+
+def test_int8_that_finds_other_neighbours_is_not_written(run: Path, tmp_path: Path) -> None:
+    settings = ExportSettings(formats=("onnx",), int8=True, limits=NONE)
+    result = export_run(run, tmp_path / "out", settings, name="made")
+    assert [bundle.precision for bundle in result.bundles] == ["fp32"]
+    assert "overlap" in result.refused["onnx"]
+    assert not (tmp_path / "out" / "made-int8").exists()
+    assert result.best is not None and result.best.precision == "fp32"
+
+
+def test_a_candidate_that_a_tool_cannot_make_is_listed_and_the_others_go_on(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, real = [], Workshop.build
+
+    def build(self: Workshop, candidate: Candidate) -> Path:
+        made.append(candidate)
+        if len(made) == 1:
+            raise BundleError("no kernel for Oddity", hint="none")
+        return real(self, candidate)
+
+    monkeypatch.setattr(Workshop, "build", build)
+    limits = replace(ANY, budget=600.0)
+    monkeypatch.setattr(trials, "candidates", lambda *a, **k: real_candidates(*a, **k)[:2])
+    settings = ExportSettings(formats=("onnx",), int8=True, limits=limits)
+    result = export_run(run, tmp_path / "out", settings, name="made")
+    failed, other = result.trials["onnx"]
+    assert failed.row.failed is not None and "no kernel for Oddity" in failed.row.failed
+    assert other.refused is None
+    assert (tmp_path / "out" / "made-int8" / "bundle.json").is_file()
+
+
+real_candidates = trials.candidates
+
+
+def test_a_network_is_trained_for_quantization_only_where_nothing_passes(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def trained(student: object, *_: object, **__: object) -> object:
+        asked.append("trained")
+        return student
+
+    monkeypatch.setattr("distill.export.quantization_aware", trained)
+    settings = ExportSettings(formats=("onnx",), int8=True, qat=True, limits=ANY)
+    assert export_run(run, tmp_path / "out", settings, name="made").refused == {}
+    assert asked == []
+    result = export_run(run, tmp_path / "out", replace(settings, limits=NONE), name="made")
+    assert asked == ["trained"]
+    assert any(trial.candidate.name.startswith("QAT + ") for trial in result.trials["onnx"])
+
+
+@pytest.mark.parametrize("moment", ["measure_finalists", "write_flips"])
+def test_an_interrupted_export_leaves_whole_bundles_or_none(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"distill.export.{moment}", stop)
+    with pytest.raises(KeyboardInterrupt):
+        settings = ExportSettings(formats=("onnx",), int8=True, limits=ANY)
+        export_run(run, tmp_path / "out", settings, name="made")
+    left = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
+    for folder in left:
+        bundle = Bundle.open(folder)
+        assert bundle.golden_tolerance > 0
+        assert golden_check(bundle, load_encoder(bundle)) >= bundle.golden_tolerance
+    if moment == "measure_finalists":
+        assert left == []
+
+
+def test_what_won_before_comes_first(exported: ExportResult) -> None:
+    out = exported.bundles[0].folder.parent
+    names = {own[0].candidate.name for own in exported.trials.values()}
+    assert set(winners(out)) == names
+    assert winners(out / "nowhere") == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    monkeypatch.setattr("distill.export.export_fp32", None)
+    with pytest.raises(BundleError, match="bundles cannot be written here") as caught:
+        export_run(run, tmp_path / "out", ExportSettings(), name="made")
+    assert "-o" in caught.value.hint
 
 
 def test_what_is_no_run_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.toml"):
-        export_run(tmp_path, tmp_path / "out", int8=False, name="made")
+        export_run(tmp_path, tmp_path / "out", ExportSettings(), name="made")
     with pytest.raises(ConfigError, match="no name for a folder"):
-        export_run(tmp_path, tmp_path / "out", int8=False, name="../made")
+        export_run(tmp_path, tmp_path / "out", ExportSettings(), name="../made")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_without_its_drawings_or_with_too_few_says_so(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", designs=20)
+def test_settings_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="no format 'tflite'"):
+        ExportSettings(formats=("tflite",))
+    with pytest.raises(ConfigError, match="--qat without --int8"):
+        ExportSettings(qat=True)
+    monkeypatch.setattr("distill.export.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match="export"):
+        ExportSettings(formats=("openvino",))
+
+
+def test_a_run_with_too_few_drawings_says_so_and_one_with_few_is_warned_of(tmp_path: Path) -> None:
+    few = make_run(tmp_path / "few", designs=20)
     with pytest.raises(ConfigError, match="too few to calibrate"):
-        export_run(run, tmp_path / "out", int8=True, name="made")
-    fitted = run / "cache" / "b" / "fitted.npy"
-    fitted.write_bytes(fitted.read_bytes()[:-1])
-    with pytest.raises(ConfigError, match="b: damaged"):
-        export_run(run, tmp_path / "out", int8=False, name="made")
+        export_run(few, tmp_path / "out", ExportSettings(int8=True), name="made")
+    assert not (tmp_path / "out").exists()
+    said: list[str] = []
+    enough = make_run(tmp_path / "enough", designs=70)
+    settings = ExportSettings(formats=("onnx",), int8=True, limits=ANY)
+    export_run(enough, tmp_path / "out", settings, name="made", tell=said.append)
+    assert any("training drawings to calibrate" in line for line in said)
+
+
+def test_a_run_without_its_drawings_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", designs=20)
     shutil.rmtree(run / "cache")
     with pytest.raises(ConfigError, match="no cut drawings") as caught:
-        export_run(run, tmp_path / "out", int8=False, name="made")
+        export_run(run, tmp_path / "out", ExportSettings(), name="made")
     assert "edge-ret train --resume" in caught.value.hint
     assert not (tmp_path / "out").exists()
-
-
-def test_a_cache_of_another_size_is_not_the_runs(run: Path) -> None:
-    with pytest.raises(ConfigError, match="no cut drawings"):
-        CutDrawings.read(run, replace(CONFIG, size=64))
