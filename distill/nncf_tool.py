@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from distill.onnx_file import save_ir
+from distill.onnx_file import read_onnx, save_ir
 from distill.packing import pack_weights, shorten
 from distill.quantize import LEAST_DRAWINGS, PRODUCTS
 from edge_retrieval.arrays import Images
@@ -83,7 +83,7 @@ def nncf_onnx(source: Path, target: Path, images: Images, recipe: NncfRecipe) ->
         ConfigError: Too few drawings.
         MissingExtraError: NNCF is not installed.
     """
-    model = onnx.load(source)
+    model = _loaded(source)
     nodes = [(node.name, node.op_type in PRODUCTS) for node in model.graph.node]
     quantized = _quantize(model, source, images, recipe, nodes)
     onnx.save(shorten(pack_weights(quantized)), target)
@@ -106,7 +106,7 @@ def nncf_openvino(
         ConfigError: Too few drawings.
         MissingExtraError: NNCF or OpenVINO is not installed.
     """
-    model = import_openvino().convert_model(str(source)) if model is None else model
+    model = read_onnx(source) if model is None else model
     nodes = [
         (layer.get_friendly_name(), layer.get_type_name() in OPENVINO_PRODUCTS)
         for layer in model.get_ordered_ops()
@@ -118,6 +118,20 @@ def nncf_openvino(
             quantized, mode=import_nncf().CompressWeightsMode.INT8_SYM
         )
     save_ir(packed, target, fp16=True)
+
+
+def _loaded(source: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(source)
+    except Exception as error:  # protobuf's
+        raise _refused(source, error) from error
+
+
+def _refused(source: Path, error: Exception) -> BundleError:
+    return BundleError(
+        f"{source}: NNCF cannot quantize it: {' '.join(str(error).split())[:300]}",
+        hint="export without --int8, or choose another architecture",
+    )
 
 
 def _quantize(
@@ -167,10 +181,7 @@ def _quantize(
                 advanced_parameters=advanced,
             )
     except Exception as error:  # its errors share no base
-        raise BundleError(
-            f"{source}: NNCF cannot quantize it: {' '.join(str(error).split())[:300]}",
-            hint="export without --int8, or choose another architecture",
-        ) from error
+        raise _refused(source, error) from error
 
 
 def import_nncf() -> Any:

@@ -177,17 +177,29 @@ def to_openvino(source: Path, target: Path, *, fp16: bool = False) -> float:
             is on another runtime is for the gate to judge.
         MissingExtraError: OpenVINO is not installed.
     """
+    model = read_onnx(source)
+    judged = not is_quantized(source)
+    save_ir(model, target, fp16=fp16)
+    limit = (MOST_ERROR_FP16 if fp16 else MOST_ERROR) if judged else float("inf")
+    return _near(_onnxruntime(source), _openvino(target), source, target, limit)
+
+
+def read_onnx(source: Path) -> Any:
+    """Return an ONNX file as an ``openvino.Model``.
+
+    Raises:
+        BundleError: OpenVINO cannot convert the file.
+        MissingExtraError: OpenVINO is not installed.
+    """
     openvino = import_openvino()
     try:
-        judged = not is_quantized(source)
-        save_ir(openvino.convert_model(str(source)), target, fp16=fp16)
+        onnx.load(source)  # what this refuses OpenVINO takes for another format, and prints
+        return openvino.convert_model(str(source))
     except Exception as error:  # theirs share no base with those of protobuf
         raise BundleError(
             f"{source}: OpenVINO cannot convert it: {' '.join(str(error).split())[:300]}",
             hint="export with --format onnx, or upgrade openvino",
         ) from error
-    limit = (MOST_ERROR_FP16 if fp16 else MOST_ERROR) if judged else float("inf")
-    return _near(_onnxruntime(source), _openvino(target), source, target, limit)
 
 
 def is_quantized(path: Path) -> bool:
