@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
-from xml.etree import ElementTree
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
 
+from distill.packing import pack_ir
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.encoder import INPUT, OUTPUT, import_openvino
 from edge_retrieval.errors import BundleError
@@ -211,46 +211,13 @@ def is_quantized(path: Path) -> bool:
 def save_ir(model: Any, target: Path, *, fp16: bool) -> None:
     """Write a model of OpenVINO's so that equal models give equal bytes, and few of them.
 
-    OpenVINO names layers by counting through the process, indents, and notes where the source lay.
-
     Args:
         model: An ``openvino.Model``.
         target: The .xml file to write; the .bin stands beside it.
         fp16: Store the weights that are FP32 as FP16.
     """
     import_openvino().save_model(model, str(target), compress_to_fp16=fp16)
-    tree = ElementTree.parse(target)
-    root = tree.getroot()
-    for layer in root.iterfind("layers/layer"):
-        if layer.get("type") not in ("Parameter", "Result"):
-            layer.set("name", f"{layer.get('type')}_{layer.get('id')}")
-    _share_constants(root)
-    for port in root.iterfind("layers/layer/output/port"):
-        if port.get("names") not in (None, INPUT, OUTPUT):
-            del port.attrib["names"]
-    for notes in root.findall("rt_info"):
-        root.remove(notes)
-    for element in root.iter():
-        element.text = (element.text or "").strip() or None
-        element.tail = None
-    tree.write(target, encoding="utf-8", xml_declaration=True)
-
-
-def _share_constants(root: ElementTree.Element) -> None:
-    """Leave one layer for each constant: ends of ranges come twice, 5 % of an INT8 network."""
-    layers, first, same = root.find("layers"), dict[str, str](), dict[str, str]()
-    assert layers is not None
-    for layer in layers.findall("layer"):
-        data = layer.find("data")
-        if layer.get("type") == "Const" and data is not None and layer.find("rt_info") is None:
-            number = layer.attrib["id"]
-            kept = first.setdefault(str(sorted(data.attrib.items())), number)
-            if kept != number:
-                same[number] = kept
-                layers.remove(layer)
-    for edge in root.iterfind("edges/edge"):
-        source = edge.attrib["from-layer"]
-        edge.set("from-layer", same.get(source, source))
+    pack_ir(target)
 
 
 Run: TypeAlias = Callable[[Images], Embeddings]

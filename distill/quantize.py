@@ -255,8 +255,26 @@ def _left_in_float(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
     if recipe.float_pooled:
         pooled = (n for n in products if n.op_type == "Conv" and pixels.get(n.input[0]) == [1, 1])
         found += [node.name for node in pooled]
+    found += [
+        node.name for node in model.graph.node if node.op_type == "Clip" and _guards(node, model)
+    ]
     if not recipe.attention:
         found += [node.name for node in products if not weights & set(node.input)]
+    return found + _floors(model)
+
+
+def _floors(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the Clips that keep values above 0, as GeM does before its power.
+
+    Rounded to 8 bits the floor would be 0 again, and 0 / 0 no number.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type == "Clip" and len(node.input) > 1 and node.input[1] in constants:
+            floor = onnx.numpy_helper.to_array(constants[node.input[1]])
+            if floor.size == 1 and float(floor.reshape(())) > 0:
+                found.append(node.name)
     return found
 
 
@@ -298,6 +316,12 @@ def _nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     similarity = embeddings @ embeddings.T  # (N, N)
     np.fill_diagonal(similarity, -np.inf)
     return np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+
+
+def _guards(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
+    """Tell whether a Clip keeps a divisor from 0, to which 8 bits would round its least value."""
+    least = [t for t in model.graph.initializer if t.name == "".join(node.input[1:2])]
+    return not least or bool((onnx.numpy_helper.to_array(least[0]) != 0).any())
 
 
 @contextlib.contextmanager

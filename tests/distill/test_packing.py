@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from distill.onnx_file import export_fp32
-from distill.packing import pack_weights, shorten
+from distill.packing import pack_ir, pack_weights, shorten
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.encoder import import_openvino
 
@@ -89,3 +89,37 @@ def test_short_names_leave_the_ends_and_a_valid_graph(fp32: Path) -> None:
     assert [end.name for end in model.graph.input] == ["images"]
     assert [end.name for end in model.graph.output] == ["embeddings"]
     assert all(len(tensor.name) < 3 for tensor in model.graph.initializer)
+
+
+def test_a_packed_ir_is_smaller_and_computes_the_same(fp32: Path, tmp_path: Path) -> None:
+    openvino = import_openvino()
+    whole, packed = tmp_path / "whole.xml", tmp_path / "packed.xml"
+    for path in (whole, packed):
+        openvino.save_model(openvino.convert_model(str(fp32)), str(path), compress_to_fp16=False)
+    pack_ir(packed)
+    assert packed.stat().st_size < 0.7 * whole.stat().st_size
+    images: Images = np.random.default_rng(0).normal(size=(5, 1, 32, 32)).astype(np.float32)
+    assert np.array_equal(run(whole, "openvino", images), run(packed, "openvino", images))
+
+
+def test_constants_of_equal_bytes_and_shape_are_one_layer(fp32: Path, tmp_path: Path) -> None:
+    openvino = import_openvino()
+    model = onnx.load(fp32)
+    for tensor in [t for t in model.graph.initializer if t.name.endswith("weight")][:1]:
+        twin = onnx.TensorProto()
+        twin.CopyFrom(tensor)
+        twin.name = "twin"
+        model.graph.initializer.append(twin)
+        [user] = [node for node in model.graph.node if tensor.name in node.input]
+        model.graph.node.extend(
+            [onnx.helper.make_node("Add", [tensor.name, "twin"], ["doubled"], name="doubled")]
+        )
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info("doubled"))
+        assert user.name
+    onnx.save(model, tmp_path / "twins.onnx")
+    path = tmp_path / "twins.xml"
+    openvino.save_model(openvino.Core().read_model(str(tmp_path / "twins.onnx")), str(path))
+    before = path.read_text("utf-8").count('type="Const"')
+    pack_ir(path)
+    assert path.read_text("utf-8").count('type="Const"') < before
+    openvino.Core().compile_model(str(path), "CPU")

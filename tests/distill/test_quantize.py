@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.onnx_file import export_fp32
+from distill.onnx_file import export_fp32, runner
 from distill.quantize import (
     LEAST_DRAWINGS,
     PRODUCTS,
@@ -210,6 +210,35 @@ def test_products_of_two_activations_stay_in_float_if_asked(tmp_path: Path) -> N
         recipe = replace(whole, attention=attention)
         quantize_int8(source, tmp_path / "x.onnx", drawings(LEAST_DRAWINGS), recipe)
         assert count(tmp_path / "x.onnx", "QuantizeLinear") == quantized
+
+
+def test_what_keeps_a_divisor_from_zero_stays_in_float(tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.next = nn.Conv2d(1, 8, 3, stride=2), nn.Conv2d(8, 8, 3, stride=2)
+            self.out = nn.Linear(8, DIM)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            maps = nn.functional.relu6(self.next(self.first(images)))
+            most = maps.amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
+            rows: torch.Tensor = self.out((maps / most).mean((2, 3)))
+            return rows
+
+    source, target = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    export_fp32(Scaled(), size=32, channels=1, dim=DIM, path=source)
+    recipe = Recipe(operators=(*PRODUCTS, "Clip"))
+    shown = drawings(LEAST_DRAWINGS)
+    quantize_int8(source, target, shown, recipe)
+    graph = onnx.load(target).graph
+    maker = {name: node for node in graph.node for name in node.output}
+    found = tensors(target)
+    clips = [node for node in graph.node if node.op_type == "Clip"]
+    guards = [node for node in clips if found[node.input[1]] > 0]
+    assert len(guards) == 2, "of the maps, and of the length"
+    for node in guards:
+        assert maker[node.input[0]].op_type != "DequantizeLinear"
+    assert np.isfinite(runner(target)(np.full_like(shown[:3], 1.0))).all()
 
 
 def test_histograms_are_collected_once_for_all_recipes(
