@@ -29,6 +29,7 @@ from distill.qat import QatSettings, quantization_aware
 from distill.quantize import ENOUGH_DRAWINGS, LEAST_DRAWINGS, Recipe, choose_calibration
 from distill.run_folder import write_json
 from distill.trials import Judge, Limits, Search, Trial
+from edge_retrieval.arrays import Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import fit_batch
 from edge_retrieval.errors import ConfigError, MissingExtraError
@@ -220,15 +221,19 @@ def _calibrating(
         Places in `cut.training`.
     """
     rows = choose_calibration(cut.classes[cut.training], Recipe(drawings=settings.drawings))
-    plain = rows[~odd_drawings(student, cut.images(cut.training[rows]))]
-    if len(plain) >= LEAST_DRAWINGS:
-        rows = plain
+    rows = rows[_usual(student, cut.images(cut.training[rows]))]
     if len(rows) < settings.drawings * (1 - MOST_ODD):
         tell(
             f"warning: only {len(rows)} training drawings to calibrate with: INT8 may lose more"
             f" than it must; {settings.drawings} are better"
         )
     return rows
+
+
+def _usual(network: Student, images: Images) -> NDArray[np.bool_]:
+    """Tell which drawings may calibrate: all that are not odd, if those are enough."""
+    usual = ~odd_drawings(network, images)
+    return usual if usual.sum() >= LEAST_DRAWINGS else np.ones(len(images), bool)
 
 
 def _has_openvino() -> bool:
@@ -334,6 +339,7 @@ def _searched(
     onnx = job.folder / "qat.onnx"
     config = job.config
     export_fp32(trained, size=config.size, channels=config.channels, dim=config.dim, path=onnx)
+    images = images[_usual(trained, images)]  # what is odd to one network is not to another
     search.run(onnx, images, short, prefix=QAT)
     return search
 

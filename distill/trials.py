@@ -98,7 +98,8 @@ class Judge:
             row = self._measured(candidate, self._draft(model))
         except EdgeRetrievalError as error:
             format = candidate.format
-            row, model = Row.of_failure(candidate.name, format, format, str(error)), None
+            reason = _without_place(str(error))
+            row, model = Row.of_failure(candidate.name, format, format, reason), None
         return Trial(candidate, row, model, self._limits.refusal(row))
 
     def _measured(self, candidate: Candidate, bundle: Bundle) -> Row:
@@ -212,6 +213,12 @@ class Search:
                 own.append(judge(refined, workshop))
                 self._told(own[-1])
         self.trials[format] += own
+
+
+def _without_place(reason: str) -> str:
+    """Return an error without the draft's path at its beginning, which is gone when it is read."""
+    place, colon, rest = reason.partition(": ")
+    return rest if colon and Path(place).is_absolute() else reason
 
 
 def _in_time(planned: Sequence[Candidate], deadline: float) -> Iterator[Candidate]:

@@ -246,9 +246,10 @@ def _check_images(images: Images, preprocessing: Preprocessing) -> None:
 
 
 def _checked(embeddings: Embeddings, where: str, shape: tuple[int, int]) -> Embeddings:
-    if embeddings.shape != shape or not np.isfinite(embeddings).all():
+    found = "" if embeddings.shape == shape else f"{embeddings.shape} instead of {shape}"
+    if found or not np.isfinite(embeddings).all():
         raise BundleError(
-            f"{where}: gives {embeddings.shape} instead of {shape}, or numbers that are not finite",
+            f"{where}: gives {found or 'numbers that are not finite'}",
             hint="export the bundle anew: edge-ret export",
         )
     return embeddings.astype(np.float32, copy=False)
