@@ -260,21 +260,6 @@ def _left_in_float(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
     ]
     if not recipe.attention:
         found += [node.name for node in products if not weights & set(node.input)]
-    return found + _floors(model)
-
-
-def _floors(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the Clips that keep values above 0, as GeM does before its power.
-
-    Rounded to 8 bits the floor would be 0 again, and 0 / 0 no number.
-    """
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    found = []
-    for node in model.graph.node:
-        if node.op_type == "Clip" and len(node.input) > 1 and node.input[1] in constants:
-            floor = onnx.numpy_helper.to_array(constants[node.input[1]])
-            if floor.size == 1 and float(floor.reshape(())) > 0:
-                found.append(node.name)
     return found
 
 
