@@ -23,7 +23,11 @@ from edge_retrieval.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from distill.export import ExportResult
-    from distill.gate import Row
+    from distill.finalists import Finalist
+
+
+FILES = {"onnx": "ONNX", "openvino": "IR"}
+"""Format -> what people call such a file."""
 
 
 def export(
@@ -104,21 +108,22 @@ def _print_export(result: ExportResult) -> None:
         print(f"largest difference from torch: {result.parity:.1e}")
         return
     print_table(
-        "Side by side on this machine: one thread, in turn; mAP and overlap on held-out drawings",
-        [("bundle", "cut"), ("runtime", "left")]
+        "Side by side on this machine, one thread; cosine, overlap and speed against FP32",
+        [("network", "left"), ("runtime", "cut")]
         + [
             (heading, "right")
             for heading in (
                 "patent\nmAP",
-                "subclass\nmAP",
-                "overlap\n@10",
+                "subcl.\nmAP",
+                "cosine",
+                "over-\nlap@10",
                 "ms",
-                "speed\nto FP32",
-                "per s,\nbatch 16",
-                "size",
+                "speed",
+                "per s,\nby 16",
+                "MB",
             )
         ],
-        [_cells(each.row) for each in result.finalists],
+        [_cells(each) for each in result.finalists],
     )
     row = result.best.row
     named = f"best here: {row.name} on {RUNTIMES[row.backend]}"
@@ -126,15 +131,18 @@ def _print_export(result: ExportResult) -> None:
     print(one_line(f"why: {result.why}"))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(each: Finalist) -> tuple[str, ...]:
     """Return a network's row; its speed is over that of FP32 on the same runtime."""
-    first, size = (row.name, RUNTIMES[row.backend]), _megabytes(row.bytes)
+    row = each.row
+    network = f"{each.precision.upper()} {FILES[row.format]}"
+    first, size = (network, RUNTIMES[row.backend]), f"{row.bytes / 1e6:.2f}"
     if row.quality is None:
-        return (*first, "cannot run", *[""] * 6)
+        return (*first, "cannot run", *[""] * 7)
     return (
         *first,
         _score(row.quality.patent_map),
         _score(row.quality.subclass_map),
+        f"{row.quality.mean_cosine:.4f}",
         f"{row.quality.overlap:.3f}",
         f"{statistics.median(row.seconds_1) * 1e3:.2f}",
         f"{row.speedup_1:.2f}x",
