@@ -148,7 +148,7 @@ def losses(monkeypatch: pytest.MonkeyPatch, by_count: dict[int, float]) -> Works
 
 def test_layers_go_back_to_float_while_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     candidate = Candidate("8 bits", "onnx", "onnxruntime", Recipe())
-    workshop = losses(monkeypatch, {0: 0.1, 1: 0.05, 2: 0.02, 4: 0.0199})
+    workshop = losses(monkeypatch, {0: 0.1, 1: 0.12, 2: 0.02, 4: 0.0199})
     refined = refine(workshop, candidate)
     assert refined is not None
     assert refined.name == "8 bits, 2 more in float"
