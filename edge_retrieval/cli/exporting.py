@@ -135,7 +135,7 @@ def _cells(each: Finalist) -> tuple[str, ...]:
     """Return a network's row; its speed is over that of FP32 on the same runtime."""
     row = each.row
     network = f"{each.precision.upper()} {FILES[row.format]}"
-    first, size = (network, RUNTIMES[row.backend]), f"{row.bytes / 1e6:.2f}"
+    first, size = (network, RUNTIMES[row.backend]), _three(row.bytes / 1e6)
     if row.quality is None:
         return (*first, "cannot run", *[""] * 7)
     return (
@@ -144,7 +144,7 @@ def _cells(each: Finalist) -> tuple[str, ...]:
         _score(row.quality.subclass_map),
         f"{row.quality.mean_cosine:.4f}",
         f"{row.quality.overlap:.3f}",
-        f"{statistics.median(row.seconds_1) * 1e3:.2f}",
+        _three(statistics.median(row.seconds_1) * 1e3),
         f"{row.speedup_1:.2f}x",
         f"{16 / statistics.median(row.seconds_16):.0f}",
         size,
@@ -176,6 +176,11 @@ def _end_of_export(result: ExportResult, out: Path) -> None:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.2f} MB"
+
+
+def _three(value: float) -> str:
+    """Return three digits: 49.1, 1.83, 135."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def _score(value: float) -> str:
