@@ -336,6 +336,8 @@ def _searched(
     trained = quantization_aware(
         job.student, job.config, job.cut, QatSettings(), track=job.track, tell=job.tell
     )
+    if trained is None:
+        return search
     onnx = job.folder / "qat.onnx"
     config = job.config
     export_fp32(trained, size=config.size, channels=config.channels, dim=config.dim, path=onnx)

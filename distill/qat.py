@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,8 @@ from edge_retrieval.arrays import Images
 from edge_retrieval.errors import BundleError, ConfigError
 from edge_retrieval.progress import Track, silent
 
+SHARES = (1.0, 0.5, 0.25)
+"""Of the way that the weights went: whole, it may leave FP32 by more than it spares in rounding."""
 CHUNK = 32  # drawings that are calibrated on at once
 
 
@@ -105,7 +107,7 @@ def quantization_aware(
     *,
     track: Track = silent,
     tell: Callable[[str], None] = lambda _: None,
-) -> Student:
+) -> Student | None:
     """Train a copy of a network under fake quantization to embed as the network itself does.
 
     Args:
@@ -117,7 +119,9 @@ def quantization_aware(
         tell: Takes a line for a person: how near INT8 is to FP32 before and after.
 
     Returns:
-        A network of the same make, in eval mode, with batch norms folded: FP32, for an export.
+        A network of the same make, in eval mode, with batch norms folded: FP32, for an export. Of
+        the way that the weights went, as much as serves best on the drawings that find the ranges;
+        None if none of it does.
 
     Raises:
         ConfigError: Too few training drawings, or a memory that is full.
@@ -134,21 +138,42 @@ def quantization_aware(
         fold_norms(learner, layers, shown[0][:4])
         quantized = layers[1:-1] if settings.float_ends else layers
         began = time.monotonic()
+        start = _weights(learner)
         with _rounded(learner, quantized, shown, settings) as fake:
             before = _nearness(teacher, fake, shown)
             _learn(teacher, learner, fake, config, cut, settings, shown, track)
-        # Ranges are found anew, as an export does, and a drawing may have become odd.
-        shown = _usual(learner, images, device)
-        with _rounded(learner, quantized, shown, settings) as fake:
-            after = _nearness(teacher, fake, shown)
-    tell(
-        f"quantization-aware distillation: {settings.steps} steps in"
-        f" {time.monotonic() - began:.0f} s; median cosine to FP32, as INT8 rounds:"
-        f" {before:.4f} before, {after:.4f} after"
-    )
+        end = _weights(learner)
+        share, after = 0.0, before
+        for tried in SHARES:
+            learner.load_state_dict(_between(start, end, tried))
+            # Ranges are found anew, as an export does, and a drawing may have become odd.
+            shown = _usual(learner, images, device)
+            with _rounded(learner, quantized, shown, settings) as fake:
+                found = _nearness(teacher, fake, shown)
+            share, after = max((after, share), (found, tried))[::-1]
+    said = f"quantization-aware distillation: {settings.steps} steps in"
+    said += f" {time.monotonic() - began:.0f} s; median cosine to FP32, as INT8 rounds:"
+    if not share:
+        tell(f"{said} {before:.5f} before, and nothing better was found: left as it was")
+        return None
+    tell(f"{said} {before:.5f} before, {after:.5f} after")
     result = copy.deepcopy(student)  # in the student's own layout, its weights in its order
-    result.load_state_dict(learner.state_dict())
+    result.load_state_dict(_between(start, end, share))
     return result.eval()
+
+
+def _weights(model: Student) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _between(
+    start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Return weights a share of the way from one state of a network to another."""
+    return {
+        name: torch.lerp(tensor, end[name], share) if tensor.is_floating_point() else end[name]
+        for name, tensor in start.items()
+    }
 
 
 def _learn(

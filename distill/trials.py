@@ -21,6 +21,10 @@ ROUNDS_1, ROUNDS_16 = 30, 6
 """Interleaved rounds of timing, one drawing at a time and 16 at once."""
 
 
+UNREFINED = 2
+"""Candidates that are tried before layers are put back to float."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What an INT8 network must keep, and how long may be spent on finding it.
@@ -199,20 +203,32 @@ class Search:
     ) -> None:
         """Try candidates in order until `deadline` (of time.monotonic); the first in any case.
 
-        If none of them passes, the layers of the nearest one are ranked by how much each alone
-        moves the embeddings, and the worst are put back to float.
+        If none of the first ones passes, the layers of the nearest are ranked by how much each
+        alone moves the embeddings, and the worst are put back to float: where a few layers do the
+        harm, no choice of ranges or bits mends it.
         """
         judge, own = self._judges[format], list[Trial]()
-        for candidate in _in_time(planned, deadline):
-            own.append(judge(candidate, workshop))
-            self._told(own[-1])
-        near = _nearest(own)
-        if near is not None and near.refused and time.monotonic() < deadline:
-            refined = refine(workshop, near.candidate)
-            if refined is not None:
-                own.append(judge(refined, workshop))
-                self._told(own[-1])
+        for number, candidate in enumerate(_in_time(planned, deadline), 1):
+            self._add(judge(candidate, workshop), own)
+            if number == UNREFINED and all(trial.refused for trial in own):
+                self._refine(own, judge, workshop, deadline)
         self.trials[format] += own
+
+    def _refine(self, own: list[Trial], judge: Judge, workshop: Workshop, deadline: float) -> None:
+        """Put the layers that hurt most in the nearest of some trials back to float."""
+        near = _nearest(own)
+        if near is None or time.monotonic() >= deadline:
+            return
+        try:
+            refined = refine(workshop, near.candidate)
+        except EdgeRetrievalError:
+            return  # the trial itself says what is wrong
+        if refined is not None:
+            self._add(judge(refined, workshop), own)
+
+    def _add(self, trial: Trial, own: list[Trial]) -> None:
+        own.append(trial)
+        self._told(trial)
 
 
 def _without_place(reason: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,9 @@ from distill.drawing_cache import CutDesign, write_cut
 from distill.export import ExportResult, ExportSettings, export_run
 from distill.model import TorchEncoder, load_student, make_student
 from distill.trials import Limits
+from edge_retrieval import cli
 from edge_retrieval.bundle import Bundle
+from edge_retrieval.cli.exporting import seconds_of
 from edge_retrieval.drawing import Preprocessing, fit, fit_batch
 from edge_retrieval.encoder import embed_figures, golden_check, load_encoder
 from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
@@ -301,3 +305,76 @@ def test_a_run_without_its_drawings_says_so(tmp_path: Path) -> None:
         export_run(run, tmp_path / "out", ExportSettings(), name="made")
     assert "edge-ret train --resume" in caught.value.hint
     assert not (tmp_path / "out").exists()
+
+
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *args: object) -> Any:
+    """Call `edge-ret export ARGS`; return exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["edge-ret", "export", *map(str, args)])
+    capsys.readouterr()
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_command_line_shows_a_table_and_what_to_use(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--max-drop", 1, "--min-overlap", 0, "--budget", "0.1s", "--name", "made")
+    code, out, err = call(
+        capsys, monkeypatch, run, "--int8", "--format", "onnx", *options, "-o", tmp_path / "out"
+    )
+    assert code == 0
+    assert "INT8 ONNX" in out and "best here: made-int8 on " in out and "\nwhy: " in out
+    assert "passes" in err and f"--bundle {tmp_path / 'out' / 'made-int8'}" in err
+    code, out, _ = call(
+        capsys, monkeypatch, run, "--format", "onnx", "--json", "-o", tmp_path / "out"
+    )
+    assert code == 0
+    assert [Path(p).name for p in json.loads(out)["bundles"]] == [f"{run.name}-fp32"]
+
+
+def test_the_command_line_ends_with_an_error_where_no_int8_is_written(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--max-drop", 0, "--min-overlap", 1, "--budget", "0.1s", "--name", "made")
+    code, out, err = call(
+        capsys, monkeypatch, run, "--int8", "--format", "onnx", *options, "-o", tmp_path / "out"
+    )
+    assert code == 1
+    assert "best here: made-fp32" in out
+    assert "error: no INT8 network keeps what FP32 finds" in err and "--qat" in err
+
+
+def test_one_format_without_int8_is_told_and_ends_with_3(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Workshop.build
+
+    def build(self: Workshop, candidate: Candidate) -> Path:
+        if candidate.format == "openvino":
+            raise BundleError("no kernel", hint="none")
+        return real(self, candidate)
+
+    monkeypatch.setattr(Workshop, "build", build)
+    options = ("--max-drop", 1, "--min-overlap", 0, "--budget", "0.1s", "--name", "made")
+    code, _, err = call(capsys, monkeypatch, run, "--int8", *options, "-o", tmp_path / "out")
+    assert code == 3
+    assert "no INT8 bundle for OpenVINO" in err and "no kernel" in err
+    assert (tmp_path / "out" / "made-int8").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2h", 7200.0)]
+)
+def test_a_budget_is_a_time(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "ten", "-1m", "0", "nan", "inf", "1d"])
+def test_a_budget_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--budget"):
+        seconds_of(text)
