@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from distill.packing import pack_weights, shorten
 from distill.ranges import METHODS, Histograms
 from edge_retrieval.arrays import Images
-from edge_retrieval.encoder import Encoder
-from edge_retrieval.errors import BundleError, ConfigError, EvaluationError
+from edge_retrieval.errors import BundleError, ConfigError
 
 LEAST_DRAWINGS = 100
 ENOUGH_DRAWINGS = 300
-CHUNK = 8  # drawings embedded at once
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 KINDS = {"u8": "QUInt8", "s8": "QInt8"}
 
@@ -91,29 +89,6 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How near the embeddings of two encoders are, on the same drawings.
-
-    Attributes:
-        figures: How many were compared; each is also searched among the others.
-        mean_cosine: Mean cosine.
-        p1_cosine: Cosine of the worst hundredth.
-        least_cosine: Cosine of the worst figure.
-        overlap: Share of the ten nearest figures that both find (overlap@10); 1 is best.
-    """
-
-    figures: int
-    mean_cosine: float
-    p1_cosine: float
-    least_cosine: float
-    overlap: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers as JSON can hold them."""
         return asdict(self)
 
 
@@ -261,46 +236,6 @@ def _left_in_float(model: onnx.ModelProto, recipe: Recipe) -> list[str]:
     if not recipe.attention:
         found += [node.name for node in products if not weights & set(node.input)]
     return found
-
-
-def agreement(fp32: Encoder, int8: Encoder, images: Images) -> Agreement:
-    """Compare two encoders on the same drawings, none of which should have calibrated.
-
-    Args:
-        fp32: The reference.
-        int8: The other.
-        images: ``(N, C, H, W)`` float32, N >= 12.
-
-    Raises:
-        EvaluationError: Too few drawings to have ten neighbours each.
-    """
-    if len(images) < 12:
-        raise EvaluationError(
-            f"{len(images)} drawings cannot show an agreement", hint="compare 12 or more"
-        )
-    first, second = _embed(fp32, images), _embed(int8, images)  # (N, D) each
-    cosine = (first * second).sum(axis=1)  # (N,)
-    near, found = _nearest(first, 10), _nearest(second, 10)  # (N, 10) each
-    shared = (near[:, :, None] == found[:, None, :]).any(axis=2)  # (N, 10)
-    return Agreement(
-        figures=len(images),
-        mean_cosine=float(cosine.mean()),
-        p1_cosine=float(np.percentile(cosine, 1.0)),
-        least_cosine=float(cosine.min()),
-        overlap=float(shared.mean()),
-    )
-
-
-def _embed(encoder: Encoder, images: Images) -> NDArray[np.float32]:
-    pieces = [encoder.embed(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
-    return np.concatenate(pieces)
-
-
-def _nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return the rows nearest to each row, itself left out; ties to the smaller row."""
-    similarity = embeddings @ embeddings.T  # (N, N)
-    np.fill_diagonal(similarity, -np.inf)
-    return np.argsort(-similarity, axis=1, kind="stable")[:, :k]
 
 
 def _guards(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:

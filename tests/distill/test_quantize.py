@@ -19,17 +19,16 @@ from distill.quantize import (
     LEAST_DRAWINGS,
     PRODUCTS,
     Recipe,
-    agreement,
     choose_calibration,
     quantize_int8,
     warn_of_few,
 )
 from distill.ranges import METHODS, Histograms
-from edge_retrieval.arrays import Embeddings, Images
+from edge_retrieval.arrays import Images
 from edge_retrieval.bundle import Bundle, save_bundle
 from edge_retrieval.drawing import Preprocessing, fit_batch
-from edge_retrieval.encoder import OnnxEncoder, load_encoder
-from edge_retrieval.errors import BundleError, ConfigError, EvaluationError
+from edge_retrieval.encoder import load_encoder
+from edge_retrieval.errors import BundleError, ConfigError
 
 PREPROCESSING = Preprocessing(size=32)
 DIM = 16
@@ -104,13 +103,10 @@ def test_int8_is_near_fp32_where_drawings_are_far_from_each_other(
 ) -> None:
     first = load_encoder(bundle(tmp_path / "a", fp32), threads=1)
     second = load_encoder(bundle(tmp_path / "b", quantized), threads=1)
-    found = agreement(first, second, drawings(60, seed=1))
-    assert found.figures == 60
-    rows = first.embed(drawings(60, seed=1))
+    shown = drawings(60, seed=1)
+    rows, found = first.embed(shown), second.embed(shown)
     assert abs((rows @ rows.T).mean()) < 0.1  # the cosine that a wrong network would have
-    assert found.mean_cosine > 0.95
-    assert found.overlap > 0.6  # chance: 10 of 59
-    assert found.least_cosine <= found.p1_cosine <= found.mean_cosine <= 1.0 + 1e-6
+    assert (rows * found).sum(axis=1).mean() > 0.95
 
 
 def tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -297,7 +293,7 @@ def test_every_recipe_gives_a_network_that_runs(recipe: Recipe, fp32: Path, tmp_
     first = load_encoder(bundle(tmp_path / "a", fp32), threads=1)
     second = load_encoder(bundle(tmp_path / "b", tmp_path / "int8.onnx"), threads=1)
     # Coarse recipes lose much on random weights: the last norm magnifies what was rounded.
-    assert agreement(first, second, images[:20]).mean_cosine > 0.5
+    assert (first.embed(images[:20]) * second.embed(images[:20])).sum(axis=1).mean() > 0.5
 
 
 def test_nothing_is_printed_and_the_root_logger_is_left_alone(
@@ -367,50 +363,3 @@ def test_calibration_is_decided_by_its_seed() -> None:
     assert np.array_equal(first, choose_calibration(labels, Recipe(seed=1)))
     assert not np.array_equal(first, choose_calibration(labels, Recipe(seed=2)))
     assert len(choose_calibration(labels[:120], Recipe())) == 120
-
-
-class Stored:
-    """An encoder whose rows are written down: image i holds its number."""
-
-    dim = DIM
-    preprocessing = PREPROCESSING
-    fingerprint = ""
-
-    def __init__(self, rows: Embeddings) -> None:
-        self.rows = rows
-
-    def embed(self, images: Images) -> Embeddings:
-        found: Embeddings = self.rows[images[:, 0, 0, 0].astype(int)]
-        return found
-
-
-def test_agreement_is_what_a_plain_loop_finds() -> None:
-    rng = np.random.default_rng(4)
-    count = 40
-    first = rng.normal(size=(count, DIM)).astype(np.float32)
-    second = (first + rng.normal(scale=0.5, size=first.shape)).astype(np.float32)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second /= np.linalg.norm(second, axis=1, keepdims=True)
-    numbers = np.zeros((count, 1, 32, 32), np.float32)
-    numbers[:, 0, 0, 0] = np.arange(count)
-    found = agreement(Stored(first), Stored(second), numbers)
-
-    cosines, shares = [], []
-    for i in range(count):
-        cosines.append(float(first[i] @ second[i]))
-        others = [j for j in range(count) if j != i]
-        near = sorted(others, key=lambda j: -float(first[i] @ first[j]))[:10]
-        also = sorted(others, key=lambda j: -float(second[i] @ second[j]))[:10]
-        shares.append(len(set(near) & set(also)) / 10)
-    assert found.mean_cosine == pytest.approx(np.mean(cosines), abs=1e-5)
-    assert found.least_cosine == pytest.approx(min(cosines), abs=1e-5)
-    assert found.overlap == pytest.approx(np.mean(shares))
-
-
-def test_an_encoder_agrees_with_itself(fp32: Path, tmp_path: Path) -> None:
-    encoder = OnnxEncoder(bundle(tmp_path / "a", fp32), threads=1)
-    found = agreement(encoder, encoder, drawings(12))
-    assert found.least_cosine == pytest.approx(1.0, abs=1e-5)
-    assert found.overlap == 1.0
-    with pytest.raises(EvaluationError, match="11 drawings"):
-        agreement(encoder, encoder, drawings(11))
