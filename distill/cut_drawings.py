@@ -22,7 +22,7 @@ from edge_retrieval.drawing.fit import MARGIN
 from edge_retrieval.errors import ConfigError
 
 GOLDEN = 16
-LEAST_COMPARED, MOST_COMPARED = 100, 500
+MOST_GATED = 500
 LEAST_GATED = 50
 """Fewer drawings than these show no drop of a hundredth."""
 
@@ -120,22 +120,8 @@ class CutDrawings:
         assert np.array_equal(again, self.images(rows)), "fit and its MARGIN disagree"
         return figures
 
-    def to_compare(self, *, without: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return rows for the agreement: held out; if they are few, trained on as well.
-
-        Args:
-            without: Places in `training` that calibrated.
-        """
-        rest = np.delete(self.training, without)
-        rows = self.held_out
-        if len(rows) < LEAST_COMPARED:
-            rows = np.concatenate([rows, rest[: LEAST_COMPARED - len(rows)]])
-        if len(rows) < LEAST_COMPARED:
-            rows = np.concatenate([rows, self.training[without][: LEAST_COMPARED - len(rows)]])
-        return rows[np.unique(np.linspace(0, len(rows) - 1, MOST_COMPARED).astype(np.int64))]
-
     def to_gate(
-        self, limit: int = MOST_COMPARED, *, without: NDArray[np.int64] | None = None
+        self, limit: int = MOST_GATED, *, without: NDArray[np.int64] | None = None
     ) -> ToGate:
         """Return drawings to judge a network on: whole designs, held out.
 

@@ -26,7 +26,13 @@ from distill.model import Student, TorchEncoder, load_student
 from distill.odd import odd_drawings
 from distill.onnx_file import export_fp32, to_fp16, to_openvino
 from distill.qat import QatSettings, quantization_aware
-from distill.quantize import ENOUGH_DRAWINGS, LEAST_DRAWINGS, Recipe, choose_calibration
+from distill.quantize import (
+    ENOUGH_DRAWINGS,
+    LEAST_DRAWINGS,
+    Recipe,
+    choose_calibration,
+    warn_of_few,
+)
 from distill.run_folder import write_json
 from distill.trials import Judge, Limits, Search, Trial
 from edge_retrieval.arrays import Images
@@ -37,9 +43,6 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.speed import machine_is_busy
 
 FORMATS = ("onnx", "openvino")
-MOST_ODD = 0.1
-"""Share of the calibration drawings that may be left out as odd without a warning."""
-
 JUDGED_ON = 1000
 """Held-out figures that the gate looks at, at most."""
 
@@ -221,13 +224,9 @@ def _calibrating(
         Places in `cut.training`.
     """
     rows = choose_calibration(cut.classes[cut.training], Recipe(drawings=settings.drawings))
-    rows = rows[_usual(student, cut.images(cut.training[rows]))]
-    if len(rows) < settings.drawings * (1 - MOST_ODD):
-        tell(
-            f"warning: only {len(rows)} training drawings to calibrate with: INT8 may lose more"
-            f" than it must; {settings.drawings} are better"
-        )
-    return rows
+    if warning := warn_of_few(len(rows)):
+        tell(f"warning: {warning}")
+    return rows[_usual(student, cut.images(cut.training[rows]))]
 
 
 def _usual(network: Student, images: Images) -> NDArray[np.bool_]:

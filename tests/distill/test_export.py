@@ -295,7 +295,7 @@ def test_a_run_with_too_few_drawings_says_so_and_one_with_few_is_warned_of(tmp_p
     enough = make_run(tmp_path / "enough", designs=70)
     settings = ExportSettings(formats=("onnx",), int8=True, limits=ANY)
     export_run(enough, tmp_path / "out", settings, name="made", tell=said.append)
-    assert any("training drawings to calibrate" in line for line in said)
+    assert any("drawings calibrate INT8" in line for line in said)
 
 
 def test_a_run_without_its_drawings_says_so(tmp_path: Path) -> None:
