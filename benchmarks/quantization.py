@@ -9,12 +9,13 @@ patents that neither trained nor calibrated anything, and so do the INT8 network
 and NNCF make by default: mean average precision, its drop from FP32, overlap@10 of the neighbours,
 seconds at one and two threads (all of a backbone in turn in one process), drawings a second in
 batches of 16, bytes, and peak memory of a process that does only this. Writes
-benchmarks/results/quantization.json with every sample.
+benchmarks/results/quantization.json with every sample; backbones that are there already are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -238,27 +239,27 @@ def main() -> None:
     args = parser.parse_args()
     masters, paths, _ = read_figures(args.source)
     codes = Taxonomy.of(paths, LOCARNO_LEVELS).encode(paths)
-    networks = []
+    file = RESULTS / "quantization.json"
+    before = json.loads(file.read_text("utf-8"))["networks"] if file.is_file() else []
+    networks = {network["backbone"]: network for network in before}
     for run in args.run:
         print(run.name, flush=True)
         config = TrainConfig.load(run / "config.toml")
         bundles = exported(run, args.bundles, args.budget)
         others = rivals(run, bundles[0], args.bundles / f"{run.name}-rivals")
-        networks.append(
-            {
-                "backbone": config.backbone,
-                "size": config.size,
-                "untrained patent mAP": untrained(config, masters, codes),
-                "rows": measured([*bundles, *others.values()], masters, codes),
-            }
-        )
+        networks[config.backbone] = {
+            "backbone": config.backbone,
+            "size": config.size,
+            "untrained patent mAP": untrained(config, masters, codes),
+            "rows": measured([*bundles, *others.values()], masters, codes),
+        }
         save_json(
-            RESULTS / "quantization.json",
+            file,
             {
                 "question": "what INT8 costs and buys",
                 "source": args.source.name,
                 "figures": len(masters),
-                "networks": networks,
+                "networks": list(networks.values()),
                 "host": host(),
                 "versions": versions(),
                 "created": now(),
