@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -63,8 +63,19 @@ class Parts:
         folder = out / self.named(draft.precision, draft.format)
         return self._save(folder, draft.precision, draft.model, tolerance, facts)
 
-    def stale(self, out: Path, written: Sequence[Bundle]) -> tuple[Path, ...]:
-        """Return bundles of this name in `out` that are of other weights than those now written."""
+    def stale(
+        self, out: Path, written: Sequence[Bundle], refused: Collection[str] = ()
+    ) -> tuple[Path, ...]:
+        """Return bundles of this name in `out` that no longer hold.
+
+        Args:
+            out: The folder.
+            written: Bundles of now.
+            refused: Formats whose INT8 the gate refused now; an older one is no better.
+
+        Returns:
+            Those of other weights, and INT8 of the formats that were refused.
+        """
         found = []
         for precision, format in product(PRECISIONS, FORMATS):
             folder = out / self.named(precision, format)
@@ -74,7 +85,8 @@ class Parts:
                 weights = Bundle.read(folder).provenance.get("weights")
             except BundleError:
                 continue  # none is there
-            if weights != self.history["weights"]:
+            is_refused = precision == "int8" and format in refused
+            if weights != self.history["weights"] or is_refused:
                 found.append(folder)
         return tuple(found)
 

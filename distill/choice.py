@@ -182,7 +182,9 @@ def _kept(quality: Quality, max_drop: float) -> str:
         return f"{near}; no design has two figures here, so mAP says nothing"
     drop = round(quality.patent_drop, 3)
     moves = f"falls by {drop:.3f}" if drop > 0 else f"rises by {-drop:.3f}" if drop else "stays"
-    told = f"patent mAP {moves}{between(quality.patent_interval)}, {near}"
+    low, high = quality.patent_interval
+    # The interval in the sense of the word before it.
+    told = f"patent mAP {moves}{between((-high, -low) if drop < 0 else (low, high))}, {near}"
     if quality.patent_interval[1] > max_drop:
         told += f"; {quality.designs} designs are too few to rule out a fall above {max_drop:g}"
     return told

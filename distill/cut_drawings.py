@@ -34,6 +34,7 @@ class ToGate(NamedTuple):
         images: ``(K, C, S, S)`` float32.
         schemes: Their labels; rows index into `images`.
         squares: ``(K, S, S)`` uint8, the same drawings to look at.
+        designs: ``(K,)`` numbers of their designs, as the source has them.
         held_out: Whether none of them was trained on.
         note: What a person should know of the choice; empty if there is nothing.
     """
@@ -41,6 +42,7 @@ class ToGate(NamedTuple):
     images: Images
     schemes: tuple[Scheme, ...]
     squares: Squares
+    designs: tuple[str, ...]
     held_out: bool
     note: str
 
@@ -57,6 +59,7 @@ class CutDrawings:
         held_out: Rows that were not.
         training_schemes: Labels of those rows.
         held_schemes: Of these: of the drawings given to validate with, if there were any.
+        designs: ``(N,)`` numbers of the designs.
         levels: Names, coarse to fine, of the deepest label tree that was trained on.
         preprocessing: Of the run.
     """
@@ -68,6 +71,7 @@ class CutDrawings:
     held_out: NDArray[np.int64]
     training_schemes: tuple[Scheme, ...]
     held_schemes: tuple[Scheme, ...]
+    designs: tuple[str, ...]
     levels: tuple[str, ...]
     preprocessing: Preprocessing
 
@@ -86,6 +90,7 @@ class CutDrawings:
                 hint="give a run that was trained on designs with a class",
             )
         squares, masters, classes = drawings.fitted, drawings.masters, _classes(drawings.schemes)
+        designs = drawings.designs
         others = _joined(cache.validation, config, labelled=True)
         if others is None:
             training, held = drawings.split(config.held_out, config.seed)
@@ -95,12 +100,13 @@ class CutDrawings:
             held = tuple(replace(one, rows=one.rows + start) for one in others.schemes)
             squares = squares.followed_by(others.fitted)
             masters = masters.followed_by(others.masters)
+            designs += others.designs
             own = _classes(others.schemes) + classes.max() + 1
             classes = np.concatenate([classes, own])
         levels = max((scheme.levels for scheme in drawings.schemes), key=len)
         return cls(
-            squares, masters, classes, _rows(training), _rows(held), training, held, levels,
-            drawings.preprocessing,
+            squares, masters, classes, _rows(training), _rows(held), training, held, designs,
+            levels, drawings.preprocessing,
         )  # fmt: skip
 
     def images(self, rows: NDArray[np.int64]) -> Images:
@@ -151,6 +157,7 @@ class CutDrawings:
             self.images(rows),
             tuple(replace(one, rows=np.searchsorted(rows, one.rows)) for one in chosen),
             self.squares[rows],
+            tuple(self.designs[row] for row in rows),
             held_out=not note,
             note=note,
         )

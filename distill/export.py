@@ -21,7 +21,7 @@ from distill.config import TrainConfig
 from distill.cut_drawings import CutDrawings, ToGate
 from distill.finalists import Finalist, best_of, measure_finalists
 from distill.flips import write_flips
-from distill.gate import Gate
+from distill.gate import Gate, Row
 from distill.model import Student, TorchEncoder, load_student
 from distill.odd import odd_drawings
 from distill.onnx_file import export_fp32, to_fp16, to_openvino
@@ -35,7 +35,7 @@ from distill.quantize import (
 )
 from distill.run_folder import write_json
 from distill.trials import Judge, Limits, Search, Trial
-from edge_retrieval.arrays import Images
+from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import fit_batch
 from edge_retrieval.errors import ConfigError, MissingExtraError
@@ -43,6 +43,9 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.speed import machine_is_busy
 
 FORMATS = ("onnx", "openvino")
+ALIKE = 0.9
+"""Mean cosine between golden drawings from which on a check by them says little."""
+
 JUDGED_ON = 1000
 """Held-out figures that the gate looks at, at most."""
 
@@ -98,7 +101,8 @@ class ExportResult:
         best: What to use on this machine; None without INT8.
         why: One sentence on that choice.
         pages: Of each INT8 bundle: the HTML page with the queries that flipped.
-        stale: INT8 bundles of an earlier export under the same name, which were left as they are.
+        stale: Bundles of an earlier export under the same name that no longer hold: of other
+            weights, or INT8 that is refused now. They are left as they are.
     """
 
     bundles: tuple[Bundle, ...]
@@ -175,10 +179,16 @@ def export_run(
         golden_embeddings=embed(fit_batch(list(golden), cut.preprocessing)),
         history=history(run, config),
     )
+    if (alike := _likeness(parts.golden_embeddings)) > ALIKE:
+        tell(
+            f"warning: drawings hardly differ to this network (mean cosine {alike:.2f} between"
+            " golden ones): train it longer; a check by golden vectors says little of it"
+        )
     make_folder(out)
     formats = settings.formats or (FORMATS if _has_openvino() else FORMATS[:1])
     if not settings.formats and len(formats) < len(FORMATS):
         tell("OpenVINO and NNCF are not installed: ONNX alone is exported")
+    tell(f"exporting FP32: {' and '.join(formats)}")
     with tempfile.TemporaryDirectory() as folder:
         plain = _plain(student, config, parts, formats, Path(folder), fp16=settings.fp16)
         facts: dict[str, Any] = {"parity": plain.parity}
@@ -190,6 +200,10 @@ def export_run(
         if judged.note:
             tell(f"warning: {judged.note}")
         gate = Gate(judged.images, judged.schemes, embed(judged.images))
+        tell(
+            f"calibrating on {len(rows)} training drawings, judging on {len(judged.images)}"
+            f" {'held-out ones' if judged.held_out else 'others'}"
+        )
         job = _Job(settings, student, config, cut, parts, out, Path(folder), track, tell)
         search = _searched(job, plain, gate, rows, formats)
         drafts = [*plain.drafts, *_winning(job, search)]
@@ -199,7 +213,7 @@ def export_run(
             "calibration_figures": len(rows),
             "gate": _gate_facts(settings.limits, judged, finalists),
         }
-        bundles, pages = _handed_over(job, drafts, search, gate, judged, facts)
+        bundles, pages = _handed_over(job, drafts, search, gate, judged, finalists, facts)
     result = ExportResult(
         bundles=tuple(bundles),
         parity=plain.parity,
@@ -209,7 +223,7 @@ def export_run(
         best=best,
         why=why,
         pages=tuple(pages),
-        stale=parts.stale(out, bundles),
+        stale=parts.stale(out, bundles, search.short()),
     )
     write_json(out / f"{name}-export.json", result.to_json())
     return result
@@ -227,6 +241,13 @@ def _calibrating(
     if warning := warn_of_few(len(rows)):
         tell(f"warning: {warning}")
     return rows[_usual(student, cut.images(cut.training[rows]))]
+
+
+def _likeness(embeddings: Embeddings) -> float:
+    """Return the mean cosine between different rows of ``(G, D)``; 0 of a single one."""
+    count = len(embeddings)
+    alike = float((embeddings @ embeddings.T).sum()) - count
+    return alike / max(1, count * (count - 1))
 
 
 def _usual(network: Student, images: Images) -> NDArray[np.bool_]:
@@ -323,6 +344,7 @@ def _searched(
         backbone=job.config.backbone,
         won=winners(job.out),
         told=lambda trial: job.tell(_told(trial)),
+        tell=job.tell,
     )
     search.run(plain.onnx, images, formats)
     short = search.short()
@@ -375,10 +397,12 @@ def _handed_over(
     search: Search,
     gate: Gate,
     judged: ToGate,
+    finalists: Sequence[Finalist],
     facts: Mapping[str, Any],
 ) -> tuple[list[Bundle], list[Path]]:
     """Write the bundles, and for each INT8 one a page with the queries that flipped."""
     bundles, pages = [], []
+    rows = {(one.row.name, one.row.backend): one.row for one in finalists}
     for draft in drafts:
         trial = search.chosen(draft.format) if draft.precision == "int8" else None
         own = dict(facts)
@@ -398,7 +422,8 @@ def _handed_over(
                 judged.squares,
                 gate.schemes,
                 title=f"{draft.name} against FP32",
-                facts=_page_facts(trial, draft),
+                facts=_page_facts(trial, rows[draft.name, draft.format]),
+                designs=judged.designs,
             )
     return bundles, pages
 
@@ -414,11 +439,10 @@ def _gate_facts(limits: Limits, judged: ToGate, finalists: Sequence[Finalist]) -
     }
 
 
-def _page_facts(trial: Trial, draft: Bundle) -> dict[str, str]:
+def _page_facts(trial: Trial, row: Row) -> dict[str, str]:
     """Return what stands at the top of a page of flips."""
-    row = trial.row
     return {
-        "network": f"{trial.candidate.name}, {draft.format}",
+        "network": f"{trial.candidate.name}, {row.format}",
         "size": f"{row.fp32_bytes / 1e6:.2f} MB to {row.bytes / 1e6:.2f} MB",
-        "speed, one drawing": f"{row.speedup_1:.2f} times FP32's on this machine",
+        "speed, one drawing": f"{row.speedup_1:.2f} times that of the fastest FP32 here",
     }

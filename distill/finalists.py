@@ -31,7 +31,7 @@ class Finalist:
         precision: "fp32", "fp16" or "int8".
         golden: Least cosine to the golden vectors; NaN if it failed.
         row: What was measured, named after the bundle; one thread, all finalists in turn, beside
-            FP32 on the same runtime.
+            FP32 on the runtime that runs it fastest.
     """
 
     precision: str
@@ -72,7 +72,10 @@ def measure_finalists(bundles: Sequence[Bundle], gate: Gate, images: Images) -> 
                 encoders[_key(one)] = load_encoder(bundle, backend=backend, threads=1)
     single = compare_speed(encoders, images, batch=1, rounds=ROUNDS_1)
     many = compare_speed(encoders, images, batch=16, rounds=ROUNDS_16, warm_up=1)
-    return [_timed(one, found, single, many) for one in found]
+    plain = [one for one in found if one.precision == "fp32" and not one.row.failed]
+    # One rule for all: who is slower than FP32 on another runtime is not faster here.
+    base = min(plain, key=lambda one: statistics.median(single[_key(one)]))
+    return [_timed(one, base, single, many) for one in found]
 
 
 def runtimes_of(format: str) -> tuple[str, ...]:
@@ -95,7 +98,8 @@ def best_of(finalists: Sequence[Finalist], limits: Limits) -> tuple[Finalist, st
         if one.row is choice.best:
             return one, choice.why
     plain = [one for one in finalists if one.precision == "fp32" and not one.row.failed]
-    return min(plain, key=lambda one: statistics.median(one.row.seconds_1)), choice.why
+    fastest = min(plain, key=lambda one: statistics.median(one.row.seconds_1))
+    return fastest, choice.why if rows else "no INT8 passes the gate"
 
 
 def _judged(bundle: Bundle, backend: str, gate: Gate) -> Finalist:
@@ -109,24 +113,16 @@ def _judged(bundle: Bundle, backend: str, gate: Gate) -> Finalist:
     return Finalist(bundle.precision, golden, row)
 
 
-def _timed(one: Finalist, all_of: Sequence[Finalist], single: Samples, many: Samples) -> Finalist:
+def _timed(one: Finalist, base: Finalist, single: Samples, many: Samples) -> Finalist:
     if one.row.failed:
         return one
-    plain = [
-        other
-        for other in all_of
-        if other.precision == "fp32" and other.row.backend == one.row.backend
-    ]
-    # Beside the same format's FP32, if there is one: a network is compared with what it came from.
-    plain.sort(key=lambda other: other.row.format != one.row.format)
-    base = _key(plain[0]) if plain and not plain[0].row.failed else None
     row = replace(
         one.row,
         seconds_1=single[_key(one)],
         seconds_16=many[_key(one)],
-        fp32_seconds_1=single[base] if base else (),
-        fp32_seconds_16=many[base] if base else (),
-        fp32_bytes=plain[0].row.bytes if plain else 0,
+        fp32_seconds_1=single[_key(base)],
+        fp32_seconds_16=many[_key(base)],
+        fp32_bytes=base.row.bytes,
     )
     return replace(one, row=row)
 

@@ -144,6 +144,7 @@ class Search:
         backbone: str,
         won: Sequence[str],
         told: Callable[[Trial], None],
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Take what all passes share.
 
@@ -154,9 +155,10 @@ class Search:
             backbone: timm's name: says which candidates come first.
             won: Candidates that won in earlier exports: before all others.
             told: Hears of every trial.
+            tell: Takes a line for a person, where time ran out.
         """
         self._judges, self._folder, self._limits = judges, folder, limits
-        self._backbone, self._won, self._told = backbone, won, told
+        self._backbone, self._won, self._told, self._tell = backbone, won, told, tell
         self.trials: dict[str, list[Trial]] = {format: [] for format in judges}
 
     def run(self, fp32: Path, images: Images, formats: Sequence[str], *, prefix: str = "") -> None:
@@ -212,6 +214,8 @@ class Search:
             self._add(judge(candidate, workshop), own)
             if number == UNREFINED and all(trial.refused for trial in own):
                 self._refine(own, judge, workshop, deadline)
+        if left := len(planned) - number:
+            self._tell(f"{format}: the time is spent: {left} more were not tried")
         self.trials[format] += own
 
     def _refine(self, own: list[Trial], judge: Judge, workshop: Workshop, deadline: float) -> None:

@@ -38,7 +38,9 @@ def export(
     ] = False,
     qat: Annotated[
         bool,
-        typer.Option("--qat", help="Where no INT8 passes, train it under fake quantization."),
+        typer.Option(
+            "--qat", help="Where no INT8 passes, train for it: minutes, beyond the budget."
+        ),
     ] = False,
     formats: Annotated[
         list[str] | None,
@@ -96,7 +98,7 @@ def export(
         print_json(result.to_json())
     else:
         _print_export(result)
-    _end_of_export(result, out)
+    _end_of_export(result, out, qat=qat)
 
 
 def _print_export(result: ExportResult) -> None:
@@ -108,7 +110,7 @@ def _print_export(result: ExportResult) -> None:
         print(f"largest difference from torch: {result.parity:.1e}")
         return
     print_table(
-        "Side by side on this machine, one thread; cosine, overlap and speed against FP32",
+        "Side by side on this machine, one thread; overlap and speed against the fastest FP32",
         [("network", "left"), ("runtime", "cut")]
         + [
             (heading, "right")
@@ -132,7 +134,7 @@ def _print_export(result: ExportResult) -> None:
 
 
 def _cells(each: Finalist) -> tuple[str, ...]:
-    """Return a network's row; its speed is over that of FP32 on the same runtime."""
+    """Return a network's row; its speed is over that of the fastest FP32."""
     row = each.row
     network = f"{each.precision.upper()} {FILES[row.format]}"
     first, size = (network, RUNTIMES[row.backend]), _three(row.bytes / 1e6)
@@ -151,7 +153,7 @@ def _cells(each: Finalist) -> tuple[str, ...]:
     )
 
 
-def _end_of_export(result: ExportResult, out: Path) -> None:
+def _end_of_export(result: ExportResult, out: Path, *, qat: bool) -> None:
     """Say what was left out and what comes next; end with an error if no INT8 was good enough."""
     for finalist in result.finalists:
         row = finalist.row
@@ -162,13 +164,14 @@ def _end_of_export(result: ExportResult, out: Path) -> None:
     for format, why in result.refused.items():
         say(one_line(f"warning: no INT8 bundle for {RUNTIMES[format]}: {why}"))
     for stale in result.stale:
-        say(f"warning: {stale} is of an earlier export, not of this network: do not mix them")
+        say(one_line(f"warning: {stale} is of an earlier export and does not hold: delete it"))
     if result.refused and not any(bundle.precision == "int8" for bundle in result.bundles):
         raise BundleError(
             "no INT8 network keeps what FP32 finds: none was written; the others were",
-            hint="add --qat, raise --budget, or allow more with --max-drop and --min-overlap",
+            hint=("" if qat else "add --qat, ")
+            + "raise --budget, or allow more with --max-drop and --min-overlap",
         )
-    chosen = result.best.row.name if result.best else result.bundles[-1].name
+    chosen = result.best.row.name if result.best else result.bundles[0].name
     say(f"next: edge-ret index SOURCE --bundle {out / chosen} -o register")
     if result.refused:
         raise typer.Exit(EXIT_SKIPPED)

@@ -186,6 +186,36 @@ def test_int8_that_finds_other_neighbours_is_not_written(run: Path, tmp_path: Pa
     assert "overlap" in result.refused["onnx"]
     assert not (tmp_path / "out" / "made-int8").exists()
     assert result.best is not None and result.best.precision == "fp32"
+    assert result.why == "no INT8 passes the gate"
+
+
+def test_int8_of_an_earlier_export_that_is_refused_now_is_named(run: Path, tmp_path: Path) -> None:
+    settings = ExportSettings(formats=("onnx",), int8=True, limits=ANY)
+    assert export_run(run, tmp_path / "out", settings, name="made").stale == ()
+    result = export_run(run, tmp_path / "out", replace(settings, limits=NONE), name="made")
+    assert result.stale == (tmp_path / "out" / "made-int8",)
+
+
+def test_every_speed_is_against_the_fastest_fp32(exported: ExportResult) -> None:
+    medians = {
+        (one.row.name, one.row.backend): np.median(one.row.seconds_1)
+        for one in exported.finalists
+        if one.precision == "fp32"
+    }
+    for one in exported.finalists:
+        assert np.median(one.row.fp32_seconds_1) == min(medians.values())
+
+
+def test_a_network_to_which_all_drawings_are_alike_is_warned_of(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    settings = ExportSettings(formats=("onnx",))
+    export_run(run, tmp_path / "out", settings, name="made", tell=said.append)
+    assert not any("hardly differ" in line for line in said)
+    monkeypatch.setattr("distill.export.ALIKE", -1.0)
+    export_run(run, tmp_path / "out", settings, name="made", tell=said.append)
+    assert any("hardly differ" in line for line in said)
 
 
 def test_a_candidate_that_a_tool_cannot_make_is_listed_and_the_others_go_on(
