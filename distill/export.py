@@ -196,35 +196,8 @@ def export_run(
             bundles = [parts.publish(out, draft, facts) for draft in plain.drafts]
             stale = parts.stale(out, bundles)
             return ExportResult(tuple(bundles), plain.parity, {}, {}, (), None, "", (), stale)
-        judged = cut.to_gate(JUDGED_ON, without=rows)
-        if judged.note:
-            tell(f"warning: {judged.note}")
-        gate = Gate(judged.images, judged.schemes, embed(judged.images))
-        tell(
-            f"calibrating on {len(rows)} training drawings, judging on {len(judged.images)}"
-            f" {'held-out ones' if judged.held_out else 'others'}"
-        )
         job = _Job(settings, student, config, cut, parts, out, Path(folder), track, tell)
-        search = _searched(job, plain, gate, rows, formats)
-        drafts = [*plain.drafts, *_winning(job, search)]
-        finalists = measure_finalists(drafts, gate, judged.images[:TIMED_ON])
-        best, why = best_of(finalists, settings.limits)
-        facts |= {
-            "calibration_figures": len(rows),
-            "gate": _gate_facts(settings.limits, judged, finalists),
-        }
-        bundles, pages = _handed_over(job, drafts, search, gate, judged, finalists, facts)
-    result = ExportResult(
-        bundles=tuple(bundles),
-        parity=plain.parity,
-        trials={format: tuple(own) for format, own in search.trials.items()},
-        refused={format: search.why_not(format) for format in search.short()},
-        finalists=tuple(finalists),
-        best=best,
-        why=why,
-        pages=tuple(pages),
-        stale=parts.stale(out, bundles, search.short()),
-    )
+        result = _with_int8(job, plain, rows, formats)
     write_json(out / f"{name}-export.json", result.to_json())
     return result
 
@@ -320,6 +293,42 @@ class _Job:
     folder: Path
     track: Track
     tell: Tell
+
+
+def _with_int8(
+    job: _Job, plain: _Plain, rows: NDArray[np.int64], formats: Sequence[str]
+) -> ExportResult:
+    """Find INT8, measure all side by side, and hand over what passed."""
+    judged = job.cut.to_gate(JUDGED_ON, without=rows)
+    if judged.note:
+        job.tell(f"warning: {judged.note}")
+    embed = TorchEncoder(job.student, job.cut.preprocessing).embed
+    gate = Gate(judged.images, judged.schemes, embed(judged.images))
+    job.tell(
+        f"calibrating on {len(rows)} training drawings, judging on {len(judged.images)}"
+        f" {'held-out ones' if judged.held_out else 'others'}"
+    )
+    search = _searched(job, plain, gate, rows, formats)
+    drafts = [*plain.drafts, *_winning(job, search)]
+    finalists = measure_finalists(drafts, gate, judged.images[:TIMED_ON])
+    best, why = best_of(finalists, job.settings.limits)
+    facts = {
+        "parity": plain.parity,
+        "calibration_figures": len(rows),
+        "gate": _gate_facts(job.settings.limits, judged, finalists),
+    }
+    bundles, pages = _handed_over(job, drafts, search, gate, judged, finalists, facts)
+    return ExportResult(
+        bundles=tuple(bundles),
+        parity=plain.parity,
+        trials={format: tuple(own) for format, own in search.trials.items()},
+        refused={format: search.why_not(format) for format in search.short()},
+        finalists=tuple(finalists),
+        best=best,
+        why=why,
+        pages=tuple(pages),
+        stale=job.parts.stale(job.out, bundles, search.short()),
+    )
 
 
 def _searched(
