@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -134,17 +136,27 @@ def history(run: Path, config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def make_folder(out: Path) -> None:
+def make_folder(out: Path, names: Sequence[str]) -> None:
     """Make the folder for bundles now: not after minutes of work.
 
+    Args:
+        out: The folder.
+        names: Of the bundles that may be written; what lies there under one of them is replaced.
+
     Raises:
-        BundleError: It cannot be made or written into.
+        BundleError: It cannot be made or written into, or something else has such a name.
     """
-    probe = out / ".writable"
+    for name in names:
+        folder = out / name
+        if folder.exists() and not (folder / "bundle.json").is_file():
+            raise BundleError(
+                f"{folder} is there and is no bundle: it is not replaced",
+                hint="choose another name with --name, or another folder with -o",
+            )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise BundleError(
             f"{out}: bundles cannot be written here: {error.strerror or error}",
@@ -158,10 +170,11 @@ def winners(out: Path) -> list[str]:
     They are tried first in the next export: what suited one network of a person's suits the next.
     """
     found: list[tuple[str, str]] = []
+    refined = re.compile(r", \d+ more in float$")
     for path in out.glob("*/bundle.json"):
         try:
             made = json.loads(path.read_text(encoding="utf-8"))["provenance"]["export"]
-            found.append((str(made["created"]), str(made["candidate"])))
+            found.append((str(made["created"]), refined.sub("", str(made["candidate"]))))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # another version's, or FP32: it says nothing of candidates
     return list(dict.fromkeys(name for _, name in sorted(found, reverse=True)))

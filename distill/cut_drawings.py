@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,8 @@ from edge_retrieval.drawing import Preprocessing, fit_batch
 from edge_retrieval.drawing.fit import MARGIN
 from edge_retrieval.errors import ConfigError
 
-GOLDEN = 16
+GOLDEN, MOST_GOLDEN = 16, 200
+"""Golden figures, and those that they are chosen from."""
 MOST_GATED = 500
 LEAST_GATED = 50
 """Fewer drawings than these show no drop of a hundredth."""
@@ -113,12 +114,21 @@ class CutDrawings:
         """Return ``(N, C, S, S)`` float32, bit for bit as `fit` gave them."""
         return normalised(self.squares[rows], self.preprocessing)
 
-    def golden(self) -> NDArray[np.uint8]:
+    def golden(
+        self, *, usual: Callable[[Images], NDArray[np.bool_]] | None = None
+    ) -> NDArray[np.uint8]:
         """Return figures, held out if there are any, that `fit` turns into just these squares.
 
         They are cut to what `fit` leaves inside its margin, so it does not scale them again.
+
+        Args:
+            usual: Tells which drawings of ``(N, C, S, S)`` may be golden: one that drives the
+                network out of all ranges would set the cosine asked of a device far too low.
         """
         rows = self.held_out if len(self.held_out) else self.training
+        if usual is not None:
+            rows = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_GOLDEN).astype(np.int64))]
+            rows = rows[usual(self.images(rows))]
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, GOLDEN).astype(np.int64))]
         edge = max(1, round(self.preprocessing.size * MARGIN))
         figures = np.ascontiguousarray(self.squares[rows][:, edge:-edge, edge:-edge])
@@ -187,6 +197,7 @@ def _designs(scheme: Scheme, limit: int) -> Scheme:
     codes, sizes = np.unique(design, return_counts=True)
     order = np.random.default_rng(0).permutation(len(codes))
     order = order[np.argsort(sizes[order] == 1, kind="stable")]
+    order = order[sizes[order] <= limit]  # one that is larger must not end the row
     taken = order[np.cumsum(sizes[order]) <= limit]
     return scheme.only(np.isin(design, codes[taken]))
 

@@ -38,7 +38,7 @@ from distill.trials import Judge, Limits, Search, Trial
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import fit_batch
-from edge_retrieval.errors import ConfigError, MissingExtraError
+from edge_retrieval.errors import ConfigError, EdgeRetrievalError, MissingExtraError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.speed import machine_is_busy
 
@@ -169,7 +169,7 @@ def export_run(
     student, config = load_student(run)
     cut = CutDrawings.read(run, config)
     rows = _calibrating(cut, student, settings, tell) if settings.int8 else np.empty(0, np.int64)
-    golden = cut.golden()
+    golden = cut.golden(usual=lambda images: _usual(student, images))
     embed = TorchEncoder(student, cut.preprocessing).embed
     parts = Parts(
         name=name,
@@ -184,10 +184,11 @@ def export_run(
             f"warning: drawings hardly differ to this network (mean cosine {alike:.2f} between"
             " golden ones): train it longer; a check by golden vectors says little of it"
         )
-    make_folder(out)
     formats = settings.formats or (FORMATS if _has_openvino() else FORMATS[:1])
     if not settings.formats and len(formats) < len(FORMATS):
         tell("OpenVINO and NNCF are not installed: ONNX alone is exported")
+    wanted = ("fp32", *["fp16"] * settings.fp16, *["int8"] * settings.int8)
+    make_folder(out, [parts.named(precision, one) for precision in wanted for one in formats])
     tell(f"exporting FP32: {' and '.join(formats)}")
     with tempfile.TemporaryDirectory() as folder:
         plain = _plain(student, config, parts, formats, Path(folder), fp16=settings.fp16)
@@ -363,9 +364,13 @@ def _searched(
         job.tell("post-training quantization passes: --qat has nothing to mend")
         return search
     job.tell(f"no INT8 passes for {' and '.join(short)}: training under fake quantization")
-    trained = quantization_aware(
-        job.student, job.config, job.cut, QatSettings(), track=job.track, tell=job.tell
-    )
+    try:
+        trained = quantization_aware(
+            job.student, job.config, job.cut, QatSettings(), track=job.track, tell=job.tell
+        )
+    except EdgeRetrievalError as error:  # what passed in another format is not lost with it
+        job.tell(f"warning: it could not be trained for INT8: {error}")
+        return search
     if trained is None:
         return search
     onnx = job.folder / "qat.onnx"
@@ -417,6 +422,11 @@ def _handed_over(
         own = dict(facts)
         if trial is not None:
             own |= {
+                "runtimes": [
+                    one.row.backend
+                    for one in finalists
+                    if one.row.name == draft.name and not job.settings.limits.refusal(one.row)
+                ],
                 "candidate": trial.candidate.name.removeprefix(QAT),
                 "recipe": asdict(trial.candidate.recipe),
                 "qat": asdict(QatSettings()) if trial.candidate.name.startswith(QAT) else None,

@@ -10,7 +10,7 @@ from typing import Any
 
 from distill.choice import choose
 from distill.gate import Gate, Row
-from distill.trials import Limits
+from distill.trials import Limits, without_place
 from edge_retrieval.arrays import Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import Encoder, golden_check, load_encoder
@@ -107,7 +107,7 @@ def _judged(bundle: Bundle, backend: str, gate: Gate) -> Finalist:
         encoder = load_encoder(bundle, backend=backend)
         golden, quality = golden_check(bundle, encoder), gate.measure(encoder)
     except EdgeRetrievalError as error:
-        row = Row.of_failure(bundle.name, bundle.format, backend, str(error))
+        row = Row.of_failure(bundle.name, bundle.format, backend, without_place(str(error)))
         return Finalist(bundle.precision, float("nan"), row)
     row = Row(bundle.name, bundle.format, backend, bundle.model_bytes, quality)
     return Finalist(bundle.precision, golden, row)

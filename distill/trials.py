@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from distill.gate import Gate, Row, verdict
 from edge_retrieval.arrays import Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import Encoder, load_encoder
-from edge_retrieval.errors import EdgeRetrievalError
 from edge_retrieval.speed import compare_speed
 
 ROUNDS_1, ROUNDS_16 = 30, 6
@@ -100,9 +100,9 @@ class Judge:
             model: Path | None = workshop.build(candidate)
             assert model is not None
             row = self._measured(candidate, self._draft(model))
-        except EdgeRetrievalError as error:
+        except Exception as error:  # the tools' errors share no base; the others go on
             format = candidate.format
-            reason = _without_place(str(error))
+            reason = without_place(str(error)) or type(error).__name__
             row, model = Row.of_failure(candidate.name, format, format, reason), None
         return Trial(candidate, row, model, self._limits.refusal(row))
 
@@ -220,13 +220,15 @@ class Search:
 
     def _refine(self, own: list[Trial], judge: Judge, workshop: Workshop, deadline: float) -> None:
         """Put the layers that hurt most in the nearest of some trials back to float."""
-        near = _nearest(own)
+        # NNCF names the layers of OpenVINO's own form in another way than they are ranked by.
+        near = _nearest([trial for trial in own if trial.candidate.tool == "onnxruntime"])
         if near is None or time.monotonic() >= deadline:
             return
         try:
             refined = refine(workshop, near.candidate)
-        except EdgeRetrievalError:
-            return  # the trial itself says what is wrong
+        except Exception as error:  # as above; what was tried before is not lost
+            self._tell(f"layers could not be ranked: {without_place(str(error))}")
+            return
         if refined is not None:
             self._add(judge(refined, workshop), own)
 
@@ -235,10 +237,11 @@ class Search:
         self._told(trial)
 
 
-def _without_place(reason: str) -> str:
-    """Return an error without the draft's path at its beginning, which is gone when it is read."""
-    place, colon, rest = reason.partition(": ")
-    return rest if colon and Path(place).is_absolute() else reason
+def without_place(reason: str) -> str:
+    """Return an error as one line without the folder of drafts, which is gone when it is read."""
+    text = " ".join(reason.replace(tempfile.gettempdir(), "").split())
+    place, colon, rest = text.partition(": ")
+    return rest if colon and place.startswith("/") else text
 
 
 def _in_time(planned: Sequence[Candidate], deadline: float) -> Iterator[Candidate]:

@@ -41,6 +41,7 @@ from edge_retrieval.bundle_files import (
     format_of,
     parse_record,
     read_manifest,
+    refuse_external_data,
     verify_file,
     what_changed,
 )
@@ -136,6 +137,8 @@ class Bundle:
         """Hold the size and SHA-256 of every file against its record; raises `BundleError`."""
         for name, record in self.files.items():
             verify_file(self.folder / name, record)
+        if self.format == "onnx":
+            refuse_external_data(self.model)
 
     @property
     def model(self) -> Path:
@@ -208,7 +211,9 @@ def save_bundle(
     kind = format_of(model)
     replaces: set[str] | None = None
     if overwrite and folder.exists():
-        replaces = {MANIFEST, *read_manifest(folder).get("files", {})}
+        files_there = read_manifest(folder).get("files", {})
+        named = files_there if isinstance(files_there, dict) else {}
+        replaces = {MANIFEST, *named}
     manifest: dict[str, Any] = {
         "schema": BUNDLE_SCHEMA,
         "name": name,
@@ -281,6 +286,8 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         preprocessing = Preprocessing.from_json(manifest["preprocessing"])
     except ConfigError as error:
         raise BundleError(f"{where}: preprocessing: {error}", hint=error.hint) from error
+    except OverflowError as error:
+        raise BundleError(f"{where}: preprocessing: {error}", hint=EXPORT_AGAIN) from error
     fingerprint = fingerprint_of(kind, files, dim, preprocessing)
     if fingerprint != manifest["fingerprint"]:
         raise BundleError(

@@ -76,7 +76,7 @@ def check_schema(schema: object, where: Path) -> int:
 def parse_record(name: str, record: object, where: Path) -> FileRecord:
     """Return one record of the manifest; `BundleError` if it, or the file's name, is none."""
     # A name is a plain name: a bundle from elsewhere must not point outside its folder.
-    if not name or name in (".", "..", MANIFEST) or any(c in name for c in "/\\:\0"):
+    if not 0 < len(name) < 256 or name in (".", "..", MANIFEST) or any(c in name for c in "/\\:\0"):
         raise BundleError(f"{where}: no plain file name: {name!r}", hint=EXPORT_AGAIN)
     match record:
         case {"sha256": str(sha256), "bytes": int(size)}:
@@ -101,6 +101,17 @@ def verify_file(path: Path, record: FileRecord) -> None:
     if found != record.sha256:
         raise BundleError(
             f"{path}: damaged: its SHA-256 is not the one in bundle.json", hint=EXPORT_AGAIN
+        )
+
+
+def refuse_external_data(path: Path) -> None:
+    """Refuse an ONNX file that takes weights from other files: no hash of ours stands for those.
+
+    Each such weight carries an entry with the key "location": bytes 0a 08, then the word.
+    """
+    if b"\n\x08location" in path.read_bytes():
+        raise BundleError(
+            f"{path}: takes weights from other files, which nothing verifies", hint=EXPORT_AGAIN
         )
 
 

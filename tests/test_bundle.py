@@ -417,3 +417,43 @@ def test_the_readme_of_bundles_names_every_key_and_every_file() -> None:
     assert set(re.findall(r"`(fit_images|fit_squares|images|embeddings)`", text)) == {
         "fit_images", "fit_squares", "images", "embeddings",
     }  # fmt: skip
+
+
+def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(fakes.MODEL)
+    for tensor in model.graph.initializer:  # only what is raw can lie elsewhere
+        values = onnx.numpy_helper.to_array(tensor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    path = tmp_path / "model.onnx"
+    onnx.save(
+        model, path, save_as_external_data=True, location="w.bin", size_threshold=0,
+        convert_attribute=True,
+    )  # fmt: skip
+    assert (tmp_path / "w.bin").is_file()
+    with pytest.raises(BundleError, match="takes weights from other files"):
+        save_bundle(tmp_path / "b", **parts(model=path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest["preprocessing"].update(mean=10**400),
+        lambda manifest: manifest["files"].update({"x" * 5000: {"sha256": "", "bytes": 1}}),
+    ],
+)
+def test_numbers_and_names_beyond_reason_are_one_clear_error(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    save_bundle(tmp_path / "b", **parts())
+    edit(tmp_path / "b", change)
+    with pytest.raises(BundleError):
+        Bundle.open(tmp_path / "b")
+
+
+def test_a_golden_file_that_is_no_archive_is_one_clear_error(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "b", **parts())
+    np.save(tmp_path / "plain.npy", np.zeros(3))
+    (bundle.folder / "golden.npz").write_bytes((tmp_path / "plain.npy").read_bytes())
+    with pytest.raises(BundleError, match=r"golden\.npz"):
+        bundle.golden()

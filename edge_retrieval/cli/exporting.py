@@ -172,7 +172,10 @@ def _end_of_export(result: ExportResult, out: Path, *, qat: bool) -> None:
             + "raise --budget, or allow more with --max-drop and --min-overlap",
         )
     chosen = result.best.row.name if result.best else result.bundles[0].name
-    say(f"next: edge-ret index SOURCE --bundle {out / chosen} -o register")
+    runtime = ""
+    if result.best and result.best.row.backend != result.best.row.format:
+        runtime = f" --backend {result.best.row.backend}"
+    say(one_line(f"next: edge-ret index SOURCE --bundle {out / chosen}{runtime} -o register"))
     if result.refused:
         raise typer.Exit(EXIT_SKIPPED)
 

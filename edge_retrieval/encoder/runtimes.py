@@ -196,10 +196,13 @@ def import_openvino() -> Any:
         sys.modules[telemetry] = None  # type: ignore[assignment]
     try:
         import openvino
-    except ModuleNotFoundError as error:
-        if error.name != "openvino":
-            raise
-        raise MissingExtraError.of("the OpenVINO backend", "openvino") from error
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
+            raise MissingExtraError.of("the OpenVINO backend", "openvino") from error
+        raise BundleError(
+            f"OpenVINO is installed but cannot be loaded: {error}",
+            hint="install it again: pip install --force-reinstall openvino",
+        ) from error
     finally:
         if hidden:
             del sys.modules[telemetry]

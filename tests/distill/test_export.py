@@ -226,7 +226,7 @@ def test_a_candidate_that_a_tool_cannot_make_is_listed_and_the_others_go_on(
     def build(self: Workshop, candidate: Candidate) -> Path:
         made.append(candidate)
         if len(made) == 1:
-            raise BundleError("no kernel for Oddity", hint="none")
+            raise RuntimeError("no kernel for Oddity")  # as the tools do: no error of ours
         return real(self, candidate)
 
     monkeypatch.setattr(Workshop, "build", build)
@@ -296,6 +296,29 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     with pytest.raises(BundleError, match="bundles cannot be written here") as caught:
         export_run(run, tmp_path / "out", ExportSettings(), name="made")
     assert "-o" in caught.value.hint
+
+
+def test_what_is_no_bundle_is_not_replaced_and_refused_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out" / "made-fp32").mkdir(parents=True)
+    monkeypatch.setattr("distill.export.export_fp32", None)
+    with pytest.raises(BundleError, match="made-fp32 is there and is no bundle"):
+        export_run(run, tmp_path / "out", ExportSettings(), name="made")
+
+
+def test_a_training_for_int8_that_fails_costs_nothing_else(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise BundleError("it diverged", hint="none")
+
+    monkeypatch.setattr("distill.export.quantization_aware", fails)
+    settings = ExportSettings(formats=("onnx",), int8=True, qat=True, limits=NONE)
+    said: list[str] = []
+    result = export_run(run, tmp_path / "out", settings, name="made", tell=said.append)
+    assert [bundle.precision for bundle in result.bundles] == ["fp32"]
+    assert any("it diverged" in line for line in said)
 
 
 def test_what_is_no_run_is_one_clear_error(tmp_path: Path) -> None:
