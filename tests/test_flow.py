@@ -38,7 +38,23 @@ def test_the_whole_line_runs_from_made_drawings_to_ranked_designs(
     small = ["steps=6", "size=64", "dim=32", "backbone=lcnet_050", "validate_every=6"]
     chosen = [part for setting in small for part in ("--set", setting)]
     edge_ret("train", "--data", made, "-o", run, *chosen)
-    edge_ret("export", run, "--int8", "-o", bundles, "--name", "tiny")
+    edge_ret(
+        "export",
+        run,
+        "--int8",
+        "--format",
+        "onnx",
+        "--max-drop",
+        "1",
+        "--min-overlap",
+        "0",
+        "--budget",
+        "1s",
+        "-o",
+        bundles,
+        "--name",
+        "tiny",
+    )
     capsys.readouterr()
     edge_ret("index", made, "--bundle", bundles / "tiny-int8", "-o", register, "--json")
     summary = json.loads(capsys.readouterr().out)
