@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from distill.config import TrainConfig
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import FORMATS, PRECISIONS, Bundle, save_bundle
+from edge_retrieval.bundle_files import format_of
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.encoder import golden_check, load_encoder
 from edge_retrieval.errors import BundleError, ConfigError
@@ -95,10 +96,9 @@ class Parts:
     def _save(
         self, folder: Path, precision: str, model: Path, tolerance: float, facts: Mapping[str, Any]
     ) -> Bundle:
-        format = "onnx" if model.suffix == ".onnx" else "openvino"
         return save_bundle(
             folder,
-            name=self.named(precision, format),
+            name=self.named(precision, format_of(model)),
             precision=precision,
             model=model,
             preprocessing=self.preprocessing,

@@ -15,9 +15,9 @@ from distill.quantize import PRODUCTS, Recipe, quantize_int8
 from distill.ranges import Histograms
 from distill.sensitivity import embedded, loss, rank_layers, some
 from edge_retrieval.arrays import Images
+from edge_retrieval.bundle import FORMATS
 from edge_retrieval.errors import BundleError, ConfigError
 
-FORMATS = ("onnx", "openvino")
 CHAIN = (*PRODUCTS, "Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool")
 """Products and what commonly stands between two of them: rounded once, not before and after."""
 STEPS = (1, 2, 4, 8, 16)

@@ -36,13 +36,12 @@ from distill.quantize import (
 from distill.run_folder import write_json
 from distill.trials import Judge, Limits, Search, Trial
 from edge_retrieval.arrays import Embeddings, Images
-from edge_retrieval.bundle import Bundle
+from edge_retrieval.bundle import FORMATS, Bundle
 from edge_retrieval.drawing import fit_batch
 from edge_retrieval.errors import ConfigError, EdgeRetrievalError, MissingExtraError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.speed import machine_is_busy
 
-FORMATS = ("onnx", "openvino")
 ALIKE = 0.9
 """Mean cosine between golden drawings from which on a check by them says little."""
 
@@ -184,7 +183,7 @@ def export_run(
             f"warning: drawings hardly differ to this network (mean cosine {alike:.2f} between"
             " golden ones): train it longer; a check by golden vectors says little of it"
         )
-    formats = settings.formats or (FORMATS if _has_openvino() else FORMATS[:1])
+    formats = settings.formats or (tuple(FORMATS) if _has_openvino() else ("onnx",))
     if not settings.formats and len(formats) < len(FORMATS):
         tell("OpenVINO and NNCF are not installed: ONNX alone is exported")
     wanted = ("fp32", *["fp16"] * settings.fp16, *["int8"] * settings.int8)

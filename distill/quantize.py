@@ -49,8 +49,8 @@ class Recipe:
         seed: Chooses them.
     """
 
-    # The default was the best of seven on the shipped network (benchmarks/recipes.py): what hurts
-    # is the first and the last layer, and sums and scalings between the products.
+    # What hurts most is the first and the last layer, and sums and scalings between the products;
+    # which recipe suits which family of networks best is `candidates.ORDER`.
     calibration: str = "percentile"
     percentile: float = 99.99
     per_channel: bool = True

@@ -211,9 +211,8 @@ def save_bundle(
     kind = format_of(model)
     replaces: set[str] | None = None
     if overwrite and folder.exists():
-        files_there = read_manifest(folder).get("files", {})
-        named = files_there if isinstance(files_there, dict) else {}
-        replaces = {MANIFEST, *named}
+        named = read_manifest(folder).get("files")
+        replaces = {MANIFEST, *(named if isinstance(named, dict) else ())}
     manifest: dict[str, Any] = {
         "schema": BUNDLE_SCHEMA,
         "name": name,
