@@ -14,7 +14,7 @@ import torch
 from distill import teacher as module
 from distill.config import TrainConfig
 from distill.data import load_drawings
-from distill.export import export_run
+from distill.export import ExportSettings, export_run
 from distill.model import load_student, make_features, make_student
 from distill.teacher import open_teacher, teacher_embeddings
 from distill.train import train
@@ -55,7 +55,7 @@ def embeddings_of(named: Path, source: Path, cache: Path) -> np.ndarray:
 def test_a_run_a_bundle_and_a_recipe_can_teach(
     source: Path, cache: Path, run: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    export_run(run, tmp_path, int8=False, name="t")
+    export_run(run, tmp_path, ExportSettings(formats=("onnx",)), name="t")
     by_run = embeddings_of(run, source, cache)
     by_bundle = embeddings_of(tmp_path / "t-fp32", source, cache)
     bare = embeddings_of(recipe, source, cache)
