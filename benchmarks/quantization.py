@@ -37,7 +37,14 @@ from distill.trials import Limits
 from edge_retrieval.arrays import Codes, Embeddings, Images, Pixels
 from edge_retrieval.bundle import Bundle, save_bundle
 from edge_retrieval.drawing import fit_batch
-from edge_retrieval.encoder import INPUT, Encoder, embed_figures, golden_check, load_encoder
+from edge_retrieval.encoder import (
+    INPUT,
+    Encoder,
+    embed_figures,
+    golden_check,
+    load_encoder,
+    openvino_core,
+)
 from edge_retrieval.index import FlatIndex
 from edge_retrieval.metrics import leave_one_out, overlap_at_k
 from edge_retrieval.provenance import host, now, versions
@@ -99,7 +106,7 @@ def rivals(run: Path, plain: Bundle, folder: Path) -> dict[str, Bundle]:
     quantize_static(plain.model, made["onnxruntime's defaults"], _Reader(images))
     nncf = import_nncf()
     made["NNCF's defaults"] = folder / "nncf.xml"
-    core = openvino.Core()
+    core = openvino_core()
     core.set_property({"ENABLE_MMAP": False})
     dataset = nncf.Dataset([image[None] for image in images])
     openvino.save_model(

@@ -20,7 +20,7 @@ from distill.onnx_file import read_onnx, save_ir
 from distill.packing import pack_weights, shorten
 from distill.quantize import LEAST_DRAWINGS, PRODUCTS
 from edge_retrieval.arrays import Images
-from edge_retrieval.encoder import INPUT, import_openvino
+from edge_retrieval.encoder import INPUT, import_openvino, signal_stack_kept
 from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
 
 OPENVINO_PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
@@ -225,12 +225,16 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep NNCF's talk and warnings to itself, and its bars, which it draws on stdout."""
+    """Keep to itself NNCF's talk, warnings, bars on stdout, and what its Cores leave behind."""
     logger = logging.getLogger("nncf")
     before = logger.disabled
     logger.disabled = True
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            signal_stack_kept(),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

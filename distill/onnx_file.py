@@ -14,7 +14,7 @@ from torch import nn
 
 from distill.packing import pack_ir
 from edge_retrieval.arrays import Embeddings, Images
-from edge_retrieval.encoder import INPUT, OUTPUT, import_openvino
+from edge_retrieval.encoder import INPUT, OUTPUT, import_openvino, openvino_core
 from edge_retrieval.errors import BundleError
 
 PARITY_BATCHES = (1, 2, 5)
@@ -264,7 +264,7 @@ def _onnxruntime(path: Path) -> Run:
 
 def _openvino(path: Path) -> Run:
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    core = import_openvino().Core()
+    core = openvino_core()
     request = core.compile_model(core.read_model(str(path)), "CPU", settings).create_infer_request()
 
     def run(images: Images) -> Embeddings:

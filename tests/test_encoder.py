@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from edge_retrieval.encoder import (
     embed_figures,
     golden_check,
     load_encoder,
+    signal_stack_kept,
 )
 from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
 from tests import fakes
@@ -365,3 +367,29 @@ def test_onnxruntime_runs_without_its_telemetry(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def signal_stack() -> tuple[int, ...]:
+    """Where this thread's stack for signals starts, its flags and its size."""
+    stack = (ctypes.c_size_t * 3)()
+    ctypes.CDLL(None).sigaltstack(None, stack)
+    return tuple(stack)
+
+
+def test_openvino_leaves_no_signal_stack_on_memory_that_is_gone(bundle: Bundle) -> None:
+    """A signal that arrived then killed the process, or was written over someone's numbers."""
+    openvino = pytest.importorskip("openvino")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("OpenVINO sets such a stack on Linux only")
+    encoders = [load_encoder(bundle, backend="openvino") for _ in range(2)]
+    stack = signal_stack()
+    with signal_stack_kept():  # NNCF makes Cores of its own; these do not go in reverse order
+        first, second = openvino.Core(), openvino.Core()
+        names = [core.get_property("CPU", "FULL_DEVICE_NAME") for core in (first, second)]
+        assert names[0] == names[1]
+        assert signal_stack() != stack
+        del first
+        del second
+    del encoders[0]
+    del encoders
+    assert signal_stack() == stack

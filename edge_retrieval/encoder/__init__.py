@@ -8,6 +8,11 @@ from edge_retrieval.encoder.choosing import (
     load_encoder,
 )
 from edge_retrieval.encoder.embedding import embed_figures, golden_check, golden_cosines
+from edge_retrieval.encoder.openvino_runtime import (
+    import_openvino,
+    openvino_core,
+    signal_stack_kept,
+)
 from edge_retrieval.encoder.runtimes import (
     BACKENDS,
     INPUT,
@@ -16,7 +21,6 @@ from edge_retrieval.encoder.runtimes import (
     Encoder,
     OnnxEncoder,
     OpenVinoEncoder,
-    import_openvino,
 )
 
 __all__ = [
@@ -36,4 +40,6 @@ __all__ = [
     "import_openvino",
     "installed_backends",
     "load_encoder",
+    "openvino_core",
+    "signal_stack_kept",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -11,7 +10,8 @@ import numpy as np
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing
-from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
+from edge_retrieval.encoder.openvino_runtime import openvino_core
+from edge_retrieval.errors import BundleError, ConfigError
 from edge_retrieval.provenance import available_cores
 
 INPUT, OUTPUT = "images", "embeddings"
@@ -129,7 +129,7 @@ class OpenVinoEncoder:
             ConfigError: `threads` is below 1.
             MissingExtraError: OpenVINO is not installed.
         """
-        openvino = import_openvino()
+        core = openvino_core()
         self.dim = bundle.dim
         self.preprocessing = bundle.preprocessing
         self.fingerprint = bundle.fingerprint
@@ -146,7 +146,6 @@ class OpenVinoEncoder:
         if not integers:
             settings["LP_TRANSFORMS_MODE"] = "NO"
         try:
-            core = openvino.Core()
             model = core.read_model(self._where)
             _check_ports(self._where, _shapes(model.inputs), _shapes(model.outputs), bundle)
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
@@ -182,31 +181,6 @@ def thread_count(threads: int | None) -> int:
     if threads < 1:
         raise ConfigError(f"{threads} threads", hint="give 1 or more")
     return threads
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry: it reports every import to a server of its maker.
-
-    It falls back to a stub where `openvino_telemetry` cannot be imported, so that is what it
-    meets. Nothing of ours leaves the machine, and no file appears in the user's home.
-    """
-    telemetry = "openvino_telemetry"
-    hidden = telemetry not in sys.modules
-    if hidden:
-        sys.modules[telemetry] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    except ImportError as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
-            raise MissingExtraError.of("the OpenVINO backend", "openvino") from error
-        raise BundleError(
-            f"OpenVINO is installed but cannot be loaded: {error}",
-            hint="install it again: pip install --force-reinstall openvino",
-        ) from error
-    finally:
-        if hidden:
-            del sys.modules[telemetry]
-    return openvino
 
 
 def _shapes(ports: Sequence[Any]) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from distill import onnx_file
 from distill.onnx_file import export_fp32, is_quantized, to_fp16, to_openvino
-from edge_retrieval.encoder import import_openvino
+from edge_retrieval.encoder import openvino_core
 from edge_retrieval.errors import BundleError
 
 
@@ -131,7 +131,7 @@ def ir(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_ir_is_two_files_with_the_same_ends(ir: Path) -> None:
     assert sorted(path.name for path in ir.parent.iterdir()) == ["model.bin", "model.xml"]
-    model = import_openvino().Core().read_model(str(ir))
+    model = openvino_core().read_model(str(ir))
     ends = [(port.get_any_name(), str(port.get_partial_shape())) for port in model.inputs]
     assert ends == [("images", "[?,1,16,16]")]
     assert [port.get_any_name() for port in model.outputs] == ["embeddings"]

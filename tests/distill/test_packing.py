@@ -13,7 +13,7 @@ from torch import nn
 from distill.onnx_file import export_fp32
 from distill.packing import pack_ir, pack_weights, shorten
 from edge_retrieval.arrays import Embeddings, Images
-from edge_retrieval.encoder import import_openvino
+from edge_retrieval.encoder import import_openvino, openvino_core
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(path: Path, backend: str, images: Images) -> Embeddings:
     if backend == "openvino":
-        core = import_openvino().Core()
+        core = openvino_core()
         model = core.compile_model(core.read_model(str(path)), "CPU")
         return np.array(model({"images": images})["embeddings"])
     import onnxruntime
@@ -118,8 +118,8 @@ def test_constants_of_equal_bytes_and_shape_are_one_layer(fp32: Path, tmp_path: 
         assert user.name
     onnx.save(model, tmp_path / "twins.onnx")
     path = tmp_path / "twins.xml"
-    openvino.save_model(openvino.Core().read_model(str(tmp_path / "twins.onnx")), str(path))
+    openvino.save_model(openvino_core().read_model(str(tmp_path / "twins.onnx")), str(path))
     before = path.read_text("utf-8").count('type="Const"')
     pack_ir(path)
     assert path.read_text("utf-8").count('type="Const"') < before
-    openvino.Core().compile_model(str(path), "CPU")
+    openvino_core().compile_model(str(path), "CPU")
