@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 
 from edge_retrieval import __version__
@@ -37,6 +35,9 @@ def versions() -> dict[str, str]:
 
     Distributions are asked, not imported: importing torch to read its version would cost seconds.
     """
+    import platform
+    from importlib import metadata  # it loads all of e-mail: a search never asks for versions
+
     found = {"edge-retrieval": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -48,6 +49,8 @@ def versions() -> dict[str, str]:
 
 def cpu_model() -> str:
     """Return the processor's name as the system tells it."""
+    import platform
+
     told = _cpuinfo()
     for key in ("model name", "Model", "Hardware"):  # x86; Raspberry Pi; older ARM kernels
         if told.get(key):
@@ -84,6 +87,8 @@ def available_cores() -> int:
 
 def host() -> dict[str, str | int | list[str]]:
     """Return what a measurement must be read with: processor, cores, system. No names of people."""
+    import platform
+
     return {
         "cpu": cpu_model(),
         "flags": cpu_flags(),

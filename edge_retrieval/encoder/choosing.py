@@ -1,4 +1,4 @@
-"""Which runtime runs a bundle: its format's own, the one that is named, or the fastest here."""
+"""Which runtime runs a bundle fastest here: measured, and remembered."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from edge_retrieval.bundle import Bundle
 from edge_retrieval.cache import cache_folder
 from edge_retrieval.drawing import fit_batch
 from edge_retrieval.encoder.embedding import golden_check
+from edge_retrieval.encoder.loading import load_encoder
 from edge_retrieval.encoder.runtimes import BACKENDS, RUNTIMES, Encoder, thread_count
-from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
+from edge_retrieval.errors import BundleError, MissingExtraError
 from edge_retrieval.provenance import host, versions
 from edge_retrieval.speed import (
     compare_speed,
@@ -26,7 +27,6 @@ from edge_retrieval.speed import (
 )
 from edge_retrieval.staging import write_whole
 
-AUTO = "auto"
 SECONDS = 0.5
 """About how long `choose_backend` measures."""
 
@@ -49,37 +49,6 @@ class BackendChoice:
     seconds: Mapping[str, float] = field(default_factory=dict)
     cosine: Mapping[str, float] = field(default_factory=dict)
     why: str = ""
-
-
-def load_encoder(
-    bundle: Bundle, *, backend: str | None = None, threads: int | None = None
-) -> Encoder:
-    """Make a bundle run.
-
-    Args:
-        bundle: An opened bundle.
-        backend: A name in `BACKENDS`; None: the runtime that the bundle's format is made for;
-            "auto": what `choose_backend` says, which may differ from machine to machine.
-        threads: 1 or more; None: the cores of this process, at most 4.
-
-    Raises:
-        BundleError: The backend cannot run the file.
-        ConfigError: No such backend, one that does not read the format, or `threads` below 1.
-        MissingExtraError: The backend is not installed.
-    """
-    if backend == AUTO:
-        backend = choose_backend(bundle, threads=threads).backend
-    backend = backend or bundle.format
-    if backend not in BACKENDS:
-        raise ConfigError(
-            f"no backend {backend!r}", hint=f"choose from {', '.join((*BACKENDS, AUTO))}"
-        )
-    if bundle.format not in BACKENDS[backend].formats:
-        raise ConfigError(
-            f"{bundle.folder}: its format is {bundle.format}, which {RUNTIMES[backend]} cannot run",
-            hint="leave out --backend, or take the bundle in the format onnx",
-        )
-    return BACKENDS[backend](bundle, threads=threads)
 
 
 def installed_backends(bundle: Bundle) -> list[str]:

@@ -10,7 +10,6 @@ import numpy as np
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing
-from edge_retrieval.encoder.openvino_runtime import openvino_core
 from edge_retrieval.errors import BundleError, ConfigError
 from edge_retrieval.provenance import available_cores
 
@@ -129,6 +128,8 @@ class OpenVinoEncoder:
             ConfigError: `threads` is below 1.
             MissingExtraError: OpenVINO is not installed.
         """
+        from edge_retrieval.encoder.openvino_runtime import openvino_core
+
         core = openvino_core()
         self.dim = bundle.dim
         self.preprocessing = bundle.preprocessing

@@ -1,0 +1,42 @@
+"""A bundle made to run: on its format's own runtime, or on the one that is named."""
+
+from __future__ import annotations
+
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.encoder.runtimes import BACKENDS, RUNTIMES, Encoder
+from edge_retrieval.errors import ConfigError
+
+AUTO = "auto"
+
+
+def load_encoder(
+    bundle: Bundle, *, backend: str | None = None, threads: int | None = None
+) -> Encoder:
+    """Make a bundle run.
+
+    Args:
+        bundle: An opened bundle.
+        backend: A name in `BACKENDS`; None: the runtime that the bundle's format is made for;
+            "auto": what `choose_backend` says, which may differ from machine to machine.
+        threads: 1 or more; None: the cores of this process, at most 4.
+
+    Raises:
+        BundleError: The backend cannot run the file.
+        ConfigError: No such backend, one that does not read the format, or `threads` below 1.
+        MissingExtraError: The backend is not installed.
+    """
+    if backend == AUTO:
+        from edge_retrieval.encoder.choosing import choose_backend
+
+        backend = choose_backend(bundle, threads=threads).backend
+    backend = backend or bundle.format
+    if backend not in BACKENDS:
+        raise ConfigError(
+            f"no backend {backend!r}", hint=f"choose from {', '.join((*BACKENDS, AUTO))}"
+        )
+    if bundle.format not in BACKENDS[backend].formats:
+        raise ConfigError(
+            f"{bundle.folder}: its format is {bundle.format}, which {RUNTIMES[backend]} cannot run",
+            hint="leave out --backend, or take the bundle in the format onnx",
+        )
+    return BACKENDS[backend](bundle, threads=threads)
