@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from edge_retrieval.cli import app
+from edge_retrieval.cli import application
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_the_readme_shows_commands() -> None:
 @pytest.mark.parametrize("line", commands())
 def test_every_command_of_the_readme_exists_with_its_options(line: str) -> None:
     words = shlex.split(line.split("|")[0].split(">")[0])[1:]
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application())
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
     assert not getattr(command, "commands", {}), f"{line}: no such command"
@@ -60,7 +60,7 @@ def test_every_command_that_a_hint_names_exists() -> None:
         for file in (ROOT / folder).rglob("*.py"):
             text = file.read_text(encoding="utf-8")
             named |= set(re.findall(r"edge-ret ([a-z]+)(?: ([a-z]+))?", text))
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(application())
     assert named
     for first, second in named:
         assert first in root.commands, f"edge-ret {first}"  # type: ignore[attr-defined]
