@@ -393,3 +393,46 @@ def test_openvino_leaves_no_signal_stack_on_memory_that_is_gone(bundle: Bundle) 
     del encoders[0]
     del encoders
     assert signal_stack() == stack
+
+
+def test_a_network_kept_in_the_cache_gives_the_same_bits(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_RET_CACHE", str(tmp_path))
+    plain = load_encoder(bundle, threads=1).embed(images(3))
+    made = load_encoder(bundle, threads=1, keep=True).embed(images(3))
+    [kept] = tmp_path.rglob("*.onnx")
+    monkeypatch.setattr(Path, "touch", refused)  # so that it cannot be made again
+    found = load_encoder(bundle, threads=1, keep=True).embed(images(3))
+    assert np.array_equal(made, plain)
+    assert np.array_equal(found, plain)
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_a_damaged_network_in_the_cache_is_made_again(
+    damage: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_RET_CACHE", str(tmp_path))
+    plain = load_encoder(bundle, threads=1, keep=True).embed(images(3))
+    [kept] = tmp_path.rglob("*.onnx")
+    good = kept.read_bytes()
+    changed = bytearray(good)
+    changed[len(good) // 2] ^= 1
+    kept.write_bytes({"flipped": bytes(changed), "cut": good[:1000], "empty": b""}[damage])
+    again = load_encoder(bundle, threads=1, keep=True).embed(images(3))
+    assert np.array_equal(again, plain)
+    assert kept.stat().st_size == len(good)
+
+
+def test_without_a_cache_a_network_is_optimised_each_time(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGE_RET_CACHE", str(tmp_path / "file"))
+    rows = load_encoder(bundle, threads=1, keep=True).embed(images(3))
+    assert np.array_equal(rows, load_encoder(bundle, threads=1).embed(images(3)))
+
+
+def refused(*_: object, **__: object) -> None:
+    raise OSError("read-only")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from edge_retrieval.bundle import Bundle
-from edge_retrieval.encoder.runtimes import BACKENDS, RUNTIMES, Encoder
+from edge_retrieval.encoder.runtimes import BACKENDS, RUNTIMES, Encoder, OnnxEncoder
 from edge_retrieval.errors import ConfigError
 
 AUTO = "auto"
 
 
 def load_encoder(
-    bundle: Bundle, *, backend: str | None = None, threads: int | None = None
+    bundle: Bundle,
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    keep: bool = False,
 ) -> Encoder:
     """Make a bundle run.
 
@@ -19,6 +23,8 @@ def load_encoder(
         backend: A name in `BACKENDS`; None: the runtime that the bundle's format is made for;
             "auto": what `choose_backend` says, which may differ from machine to machine.
         threads: 1 or more; None: the cores of this process, at most 4.
+        keep: Keep the network in the cache as onnxruntime optimised it for this processor, and
+            load it from there the next time: the same vectors, sooner.
 
     Raises:
         BundleError: The backend cannot run the file.
@@ -39,4 +45,6 @@ def load_encoder(
             f"{bundle.folder}: its format is {bundle.format}, which {RUNTIMES[backend]} cannot run",
             hint="leave out --backend, or take the bundle in the format onnx",
         )
+    if keep and backend == "onnx":
+        return OnnxEncoder(bundle, threads=threads, keep=True)
     return BACKENDS[backend](bundle, threads=threads)
