@@ -234,7 +234,7 @@ def test_eval_prints_the_gallery_the_level_and_the_convention(run: Run, designs:
 
 def test_eval_of_a_damaged_register_measures_nothing(run: Run, designs: Path) -> None:
     run("index", designs, "-o", "mine")
-    vectors = Path("mine/vectors.f32")
+    vectors = Path("mine/vectors-0.f32")
     vectors.write_bytes(b"\x01" + vectors.read_bytes()[1:])
     done = run("eval", "mine")
     assert (done.code, done.out) == (1, "")

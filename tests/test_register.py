@@ -26,7 +26,7 @@ from edge_retrieval.errors import (
     TaxonomyError,
 )
 from edge_retrieval.register import Register, adding, making
-from edge_retrieval.register.vectors import writer_lock
+from edge_retrieval.register.files import writer_lock
 from edge_retrieval.search import query_from_bytes, search
 from edge_retrieval.sources.design import Design, Problem
 from tests import fakes
@@ -381,7 +381,7 @@ def test_a_folder_without_a_register_is_told(tmp_path: Path) -> None:
 
 def test_a_register_of_a_newer_version_is_refused(copied: Path) -> None:
     manifest = json.loads((copied / "register.json").read_text())
-    (copied / "register.json").write_text(json.dumps(manifest | {"schema": 2}))
+    (copied / "register.json").write_text(json.dumps(manifest | {"schema": 3}))
     with pytest.raises(RegisterError, match="newer") as caught:
         Register.open(copied)
     assert "upgrade" in caught.value.hint
@@ -394,7 +394,9 @@ def test_a_register_with_another_bundle_in_it_is_refused(copied: Path, tmp_path:
         Register.open(copied)
 
 
-@pytest.mark.parametrize("name", ["register.json", "designs.sqlite", "vectors.f32", "bundle"])
+@pytest.mark.parametrize(
+    "name", ["register.json", "designs.sqlite", "vectors-0.f32", "pictures-0.bin", "bundle"]
+)
 def test_a_register_with_a_part_missing_is_told(copied: Path, name: str) -> None:
     path = copied / name
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -422,7 +424,7 @@ def test_a_sound_register_verifies(stocked: Path) -> None:
 
 
 def test_short_vectors_are_told(copied: Path) -> None:
-    with (copied / "vectors.f32").open("r+b") as file:
+    with (copied / "vectors-0.f32").open("r+b") as file:
         file.truncate(100)
     with pytest.raises(RegisterError, match="bytes short"):
         Register.open(copied)
@@ -432,10 +434,10 @@ def test_short_vectors_are_told(copied: Path) -> None:
 def test_a_flipped_byte_of_the_vectors_is_found_and_not_answered(
     copied: Path, encoder: fakes.FakeEncoder, seed: int
 ) -> None:
-    flip(copied / "vectors.f32", seed)
+    flip(copied / "vectors-0.f32", seed)
     with Register.open(copied) as register:
         [line] = register.verify()
-        assert "vectors.f32: damaged" in line
+        assert "vectors-0.f32: damaged" in line
         query = query_from_bytes(fakes.drawing(1), "q")
         with pytest.raises(RegisterError):
             search(register, [query], encoder, k=12)

@@ -77,7 +77,8 @@ def index(
     try:
         encoding = open_bundle(bundle) if bundle is not None else register.bundle
         encoder = load_encoder(encoding, backend=chosen_backend(encoding, backend))
-        result = register.add(bar(itertools.chain(first, designs), "Indexing"), encoder)
+        tracked = bar(itertools.chain(first, designs), "Indexing")
+        result = register.add(tracked, encoder, source=source.resolve().name)
         register.build_graph()  # does nothing while exact search is fast enough
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):

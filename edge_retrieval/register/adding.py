@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -15,18 +14,16 @@ from edge_retrieval.errors import DrawingError, RegisterError
 from edge_retrieval.progress import Track
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.reading import (
-    count_figures,
     has_sheet,
-    read_committed_rows,
     read_design,
 )
 from edge_retrieval.register.records import AddResult, DesignRecord
-from edge_retrieval.register.vectors import append_vectors, cut_tail
 from edge_retrieval.register.writing import (
     NewFigure,
+    Store,
     drop_problems,
-    put_batch,
     put_design,
+    put_figures,
     put_problem,
     put_sheet,
 )
@@ -48,28 +45,37 @@ class Adder:
 
     Args:
         database: Opened for writing, under the writer's lock.
-        vectors: The file of vectors.
+        store: The files of vectors and pictures.
         depth: Number of labels above a design.
         encoder: What embeds the figures.
         batch: Figures that are embedded together.
+        source: Name of what is indexed; kept with each new design.
     """
 
     def __init__(
-        self, database: Database, vectors: Path, *, depth: int, encoder: Encoder, batch: int
+        self,
+        database: Database,
+        store: Store,
+        *,
+        depth: int,
+        encoder: Encoder,
+        batch: int,
+        source: str = "",
     ) -> None:
         self._database = database
-        self._vectors = vectors
+        self._store = store
+        self._source = source
         self._depth = depth
         self._encoder = encoder
         self._batch = batch
-        self._rows = read_committed_rows(database)
         self._pending: list[FigureImage] = []
+        self._figures: list[NewFigure] = []  # what is known of them
+        self._numbered = 0  # figures of the design at hand so far
         self._places: list[str] = []  # of the pending figures, for messages
         self._result = AddResult()
 
     def add(self, designs: Iterable[Design | Problem], track: Track) -> AddResult:
         """Add everything; on any error, what was committed stays and the rest never was."""
-        cut_tail(self._vectors, self._rows, self._encoder.dim)
         self._database.begin()
         try:
             for item in track(designs, "Indexing"):
@@ -88,6 +94,8 @@ class Adder:
             self._report(design.where, reason)
             return
         key = self._update(design, *found) if found else None
+        self._numbered = sum(figure.design == key for figure in self._figures)
+        self._numbered += found[1].figures_count if found else 0
         sheets = [sheet for sheet in design.sheets if sheet.role != "front"]
         self._result.front_pages += len(design.sheets) - len(sheets)
         if not sheets:
@@ -98,7 +106,7 @@ class Adder:
                 self._commit()
                 self._database.begin()
         if key is not None:
-            self._compare_with_stated(design, key)
+            self._compare_with_stated(design)
 
     def _refusal(self, design: Design, old: DesignRecord | None) -> str | None:
         if not design.number:
@@ -124,7 +132,9 @@ class Adder:
         }
         if changes:
             kept = {k: getattr(old, k) for k in Design.__dataclass_fields__ if hasattr(old, k)}
-            put_design(self._database, replace(design, **(kept | changes)), old=key)
+            put_design(
+                self._database, replace(design, **(kept | changes)), source=old.source, old=key
+            )
             self._result.designs_updated += changes.keys() != {"where"}
         return key
 
@@ -144,19 +154,23 @@ class Adder:
             self._report(sheet.where, "no figure was found on it")
             return key
         if key is None:
-            key = put_design(self._database, design)
+            key = put_design(self._database, design, source=self._source)
             self._result.designs_added += 1
         told = len(sheet.captions) == len(figures)
-        new = [
-            NewFigure(
-                box=figure.box,
-                turned=figure.turned,
-                caption=sheet.captions[i] if told else "",
-                png=to_png(figure.pixels, side=PICTURE_SIDE),
+        record = put_sheet(self._database, key, sheet.name, sha256)
+        for i, figure in enumerate(figures):
+            self._numbered += 1
+            self._figures.append(
+                NewFigure(
+                    design=key,
+                    sheet=record,
+                    figure=self._numbered,
+                    box=figure.box,
+                    turned=figure.turned,
+                    caption=sheet.captions[i] if told else "",
+                    png=to_png(figure.pixels, side=PICTURE_SIDE),
+                )
             )
-            for i, figure in enumerate(figures)
-        ]
-        put_sheet(self._database, key, sheet.name, sha256, new, self._rows + len(self._pending))
         drop_problems(self._database, sheet.where)
         self._pending += figures
         self._places += [f"{sheet.where}, figure {i + 1}" for i in range(len(figures))]
@@ -164,8 +178,8 @@ class Adder:
         self._result.figures_added += len(figures)
         return key
 
-    def _compare_with_stated(self, design: Design, key: int) -> None:
-        found = count_figures(self._database, key)
+    def _compare_with_stated(self, design: Design) -> None:
+        found = self._numbered
         if design.stated_figures is not None and design.stated_figures != found:
             stated = f"the office states {design.stated_figures} figures"
             self._result.notes.append(Problem(design.where, f"{stated}, the cut found {found}"))
@@ -186,14 +200,12 @@ class Adder:
                     hint="check the bundle on this device: edge-ret doctor BUNDLE",
                 )
             moment("embedded")
-            sha256 = append_vectors(self._vectors, self._rows, vectors)
+            put_figures(self._database, self._store, self._figures, vectors)
             moment("vectors written")
-            put_batch(self._database, self._rows, len(vectors), sha256)
         moment("before commit")
         self._database.commit()
         moment("committed")
-        self._rows += len(self._pending)
-        self._pending, self._places = [], []
+        self._pending, self._figures, self._places = [], [], []
 
 
 def _cut(sheet: Sheet, data: bytes) -> list[FigureImage]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -15,49 +14,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
+from edge_retrieval.register.state import Head, State, digest_of, write_head
 
-SCHEMA = 1
+SCHEMA = 2
 _TABLES = """
+CREATE TABLE state (one INTEGER PRIMARY KEY, generation INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    snapshot TEXT NOT NULL, digest BLOB NOT NULL);
 CREATE TABLE nodes (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name TEXT NOT NULL);
 CREATE UNIQUE INDEX nodes_by_name ON nodes (parent, name);
-CREATE TABLE designs (id INTEGER PRIMARY KEY, number TEXT NOT NULL UNIQUE, node INTEGER NOT NULL,
-    facts TEXT NOT NULL, digest BLOB NOT NULL);
-CREATE INDEX designs_by_node ON designs (node);
+CREATE TABLE designs (id INTEGER PRIMARY KEY, number TEXT NOT NULL, node INTEGER NOT NULL,
+    source TEXT NOT NULL, dead INTEGER NOT NULL, facts TEXT NOT NULL, digest BLOB NOT NULL);
+CREATE UNIQUE INDEX designs_by_number ON designs (number) WHERE dead = 0;
 CREATE TABLE sheets (id INTEGER PRIMARY KEY, design INTEGER NOT NULL, name TEXT NOT NULL,
     sha256 TEXT NOT NULL, digest BLOB NOT NULL);
 CREATE UNIQUE INDEX sheets_by_sha256 ON sheets (sha256, design);
 CREATE TABLE figures (row INTEGER PRIMARY KEY, design INTEGER NOT NULL, sheet INTEGER NOT NULL,
     figure INTEGER NOT NULL, x0 INTEGER NOT NULL, y0 INTEGER NOT NULL, x1 INTEGER NOT NULL,
-    y1 INTEGER NOT NULL, turned INTEGER NOT NULL, caption TEXT NOT NULL, digest BLOB NOT NULL);
+    y1 INTEGER NOT NULL, turned INTEGER NOT NULL, caption TEXT NOT NULL, crc INTEGER NOT NULL,
+    picture INTEGER NOT NULL, picture_bytes INTEGER NOT NULL, picture_crc INTEGER NOT NULL,
+    digest BLOB NOT NULL);
 CREATE INDEX figures_by_design ON figures (design);
 CREATE INDEX figures_by_sheet ON figures (sheet);
-CREATE TABLE pictures (row INTEGER PRIMARY KEY, png BLOB NOT NULL, digest BLOB NOT NULL);
-CREATE TABLE batches (first INTEGER PRIMARY KEY, rows INTEGER NOT NULL, sha256 TEXT NOT NULL);
+CREATE TABLE batches (first INTEGER PRIMARY KEY, rows INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    crc INTEGER NOT NULL, seal INTEGER NOT NULL, pictures_end INTEGER NOT NULL);
 CREATE TABLE problems (place TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (place, reason))
     WITHOUT ROWID;
 """
-DAMAGED = "copy the register again, or index the designs anew"
+DAMAGED = "run: edge-ret register verify --repair REGISTER; or copy the register again"
+BUSY_SECONDS = 60.0
 
 
 class Database:
-    """The connection to `designs.sqlite`. Every error of SQLite leaves it as a `RegisterError`."""
+    """The connection to `designs.sqlite`. Every error of SQLite leaves it as a `RegisterError`.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    A reader holds one transaction from `hold` to `hold` or `close`: it sees one snapshot. The
+    writer notes whatever changes what can be found; a commit that noted something is a new
+    generation, with a snapshot of its own.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, schema: int = SCHEMA) -> None:
         self.path = path
+        self.schema = schema
         self._connection = connection
+        self._writes = False
+        self._did = hashlib.sha256()
+        self._noted = False
 
     @classmethod
-    def create(cls, path: Path) -> None:
-        """Write an empty database."""
+    def create(cls, path: Path, fingerprint: str) -> None:
+        """Write an empty database; its first snapshot is that of the bundle alone."""
         with _translated(path), contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.executescript(f"PRAGMA user_version = {SCHEMA}; {_TABLES}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            cls(path, connection).fill(fingerprint)
+
+    @classmethod
+    def in_memory(cls, path: Path, fingerprint: str) -> Database:
+        """Return an empty database that no file holds; `path` is what messages name."""
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        database = cls(path, connection)
+        database.fill(fingerprint)
+        return database
+
+    def fill(self, fingerprint: str) -> None:
+        """Make the tables, and the state before anything was added."""
+        first = State(0, 0, hashlib.sha256(fingerprint.encode()).hexdigest())
+        self._connection.executescript(
+            f"BEGIN; PRAGMA user_version = {SCHEMA}; {_TABLES}"
+            f"INSERT INTO state VALUES (1, 0, 0, '{first.snapshot}', x'{first.digest.hex()}');"
+            "COMMIT;"
+        )
 
     @classmethod
     def open(cls, path: Path, *, write: bool = False) -> Database:
         """Open for reading, or for the one writer.
 
-        A reader, too, opens for writing where it may: it must be able to undo what a killed writer
-        left half-done. It is then forbidden to write by `query_only`.
+        A reader, too, opens for writing where it may: it must be able to take over what a killed
+        writer left in the log. It is then forbidden to write by `query_only`.
         """
         if not path.is_file():
             raise RegisterError(f"{path}: missing", hint=DAMAGED)
@@ -67,21 +99,43 @@ class Database:
                 f"{path.parent}: no permission to write there",
                 hint="copy the register to a folder that you may write to; searching works here",
             )
-        uri = f"{path.absolute().as_uri()}?mode={'rw' if may_write else 'ro'}"
         with _translated(path):
-            connection = sqlite3.connect(
-                uri, uri=True, isolation_level=None, timeout=60.0, check_same_thread=False
-            )
-            database = cls(path, connection)
-            connection.execute(f"PRAGMA query_only = {'OFF' if write else 'ON'}")
-            # A batch that spills would lock readers out long before it commits.
-            connection.execute("PRAGMA cache_spill = OFF")
-            schema = database.value("PRAGMA user_version")
-        if schema != SCHEMA:
+            try:
+                database = cls._connect(path, "mode=rw" if may_write else "mode=ro", write=write)
+            except sqlite3.OperationalError:
+                # A log needs side files, which a read-only folder cannot take; at rest there is
+                # nothing in the log, and the file can be read as it is.
+                if may_write or _size(path.with_name(f"{path.name}-wal")):
+                    raise
+                database = cls._connect(path, "immutable=1", write=False)
+        if database.schema > SCHEMA or database.schema < 1:
+            found = database.schema
+            database.close()
             raise RegisterError(
-                f"{path}: schema {schema}, this version reads {SCHEMA}",
-                hint="pip install --upgrade edge-retrieval" if schema > SCHEMA else DAMAGED,
+                f"{path}: schema {found}, this version reads {SCHEMA}",
+                hint="pip install --upgrade edge-retrieval" if found > SCHEMA else DAMAGED,
             )
+        return database
+
+    @classmethod
+    def _connect(cls, path: Path, how: str, *, write: bool) -> Database:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{how}",
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_SECONDS,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute(f"PRAGMA query_only = {'OFF' if write else 'ON'}")
+            if write:
+                connection.execute("PRAGMA synchronous = FULL")
+            [schema] = connection.execute("PRAGMA user_version").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        database = cls(path, connection, schema=int(schema))
+        database._writes = write
         return database
 
     def close(self) -> None:
@@ -91,9 +145,14 @@ class Database:
     __del__ = close
 
     def all(self, sql: str, *values: object) -> list[Any]:
-        """Run one statement and return all its rows, so that no reader's lock stays behind."""
+        """Run one statement and return all its rows."""
         with _translated(self.path):
             return self._connection.execute(sql, values).fetchall()
+
+    def each(self, sql: str, *values: object) -> Iterator[Any]:
+        """Run one statement and yield its rows as they are read."""
+        with _translated(self.path):
+            yield from self._connection.execute(sql, values)
 
     def one(self, sql: str, *values: object) -> Any | None:
         """Run one statement and return its first row, if any."""
@@ -118,27 +177,72 @@ class Database:
         with _translated(self.path):
             return self._connection.execute(sql, values).lastrowid or 0
 
+    def hold(self) -> State:
+        """See what has been committed by now, and nothing newer until held again."""
+        self.rollback()
+        self.all("BEGIN")
+        return self.state()
+
+    def state(self) -> State:
+        """Return where the register stands; `RegisterError` if the record is damaged."""
+        found = self.all("SELECT generation, epoch, snapshot, digest FROM state")
+        if len(found) == 1:
+            state = State(*found[0][:3])
+            if found[0][3] == state.digest:
+                return state
+        raise RegisterError(f"{self.path}: damaged: the state", hint=DAMAGED)
+
     def begin(self) -> None:
         """Begin a transaction as the writer."""
         self.all("BEGIN IMMEDIATE")
 
-    def commit(self) -> None:
-        """Make everything since `begin` stand for ever."""
+    def note(self, *values: object) -> None:
+        """Take what a change did into the next snapshot."""
+        self._did.update(digest_of(*values))
+        self._noted = True
+
+    def commit(self, *, epoch: int | None = None) -> State:
+        """Make everything since `begin` stand for ever; return where the register stands then.
+
+        Args:
+            epoch: Of the files that count from now on; None: as before.
+        """
+        state = self.state()
+        if self._noted or epoch is not None:
+            chained = hashlib.sha256(bytes.fromhex(state.snapshot) + self._did.digest())
+            epoch = state.epoch if epoch is None else epoch
+            state = State(state.generation + 1, epoch, chained.hexdigest())
+            sql = "UPDATE state SET generation = ?, epoch = ?, snapshot = ?, digest = ?"
+            self.all(sql, *state, state.digest)
         self.all("COMMIT")
+        if self._writes:
+            write_head(self.path.parent, Head(state.generation, state.snapshot))
+        self._forget()
+        return state
 
     def rollback(self) -> None:
-        """Forget everything since `begin`."""
+        """Forget everything since `begin`; let go of what `hold` held."""
+        self._forget()
         if self._connection.in_transaction:
             self.all("ROLLBACK")
 
+    def _forget(self) -> None:
+        self._did, self._noted = hashlib.sha256(), False
 
-def digest_of(*values: object) -> bytes:
-    """Return eight bytes that change when a value does."""
-    digest = hashlib.blake2b(digest_size=8)
-    for value in values:
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.digest()
+    def settle(self) -> bool:
+        """Bring the log into the file and empty it; say whether readers allowed that."""
+        self.all("PRAGMA busy_timeout = 0")  # never wait for readers: the log can wait
+        found = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.all(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        return found is not None and found[0] == 0
+
+
+def _size(path: Path) -> int:
+    """Return a file's size in bytes; 0 if it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager
@@ -149,8 +253,8 @@ def _translated(path: Path) -> Iterator[None]:
         hint = "wait until the other process has finished" if "locked" in str(error) else DAMAGED
         if "readonly" in str(error) or "unable to open" in str(error):
             hint = "copy the register to a folder that you may write to, and open it there once"
-        if "full" in str(error):
-            hint = "make room on the disk, then add the same designs again"
+        if "full" in str(error) or "disk I/O" in str(error):
+            hint = "make room on the disk, then try again: what is committed is kept"
         raise RegisterError(f"{path}: {error}", hint=hint) from error
-    except (sqlite3.DatabaseError, UnicodeError) as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise RegisterError(f"{path}: damaged: {error}", hint=DAMAGED) from error

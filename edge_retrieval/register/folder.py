@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +16,39 @@ from edge_retrieval.arrays import Codes, Embeddings
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import BundleError, BundleMismatchError, RegisterError
-from edge_retrieval.index import FlatIndex, HnswIndex, Index, graph_pays
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.adding import Adder
 from edge_retrieval.register.classes import nodes_within
-from edge_retrieval.register.database import DAMAGED, Database
-from edge_retrieval.register.making import BUNDLE, DATABASE, GRAPH, LOCK, VECTORS, make_folder
-from edge_retrieval.register.manifest import read_manifest
+from edge_retrieval.register.columns import Columns, load_columns, save_columns
+from edge_retrieval.register.database import DAMAGED, SCHEMA, Database
+from edge_retrieval.register.files import (
+    RowReader,
+    map_vectors,
+    pictures_name,
+    vectors_name,
+    writer_lock,
+)
+from edge_retrieval.register.making import BUNDLE, DATABASE, GRAPH, LOCK, make_folder
+from edge_retrieval.register.manifest import AGAIN, read_manifest
+from edge_retrieval.register.opening import require_head, writing_in
 from edge_retrieval.register.reading import (
-    damages,
-    read_committed_rows,
     read_design,
+    read_ends,
     read_figures,
-    read_label_tree,
-    read_picture,
+    read_place_of_picture,
 )
 from edge_retrieval.register.records import AddResult, DesignRecord, FigureRecord
-from edge_retrieval.register.vectors import map_vectors, writer_lock
-from edge_retrieval.register.verifying import check_batches, damaged_batches
+from edge_retrieval.register.schema1 import VECTORS as OLD_VECTORS
+from edge_retrieval.register.schema1 import convert, picture_of
+from edge_retrieval.register.state import Head, read_head
+from edge_retrieval.register.tabling import make_columns, sheet_mark
+from edge_retrieval.register.verifying import damages
+from edge_retrieval.register.writing import Store
 from edge_retrieval.sources.design import Design, Problem
 from edge_retrieval.taxonomy import LOCARNO_LEVELS, LabelPath, Taxonomy
+
+if TYPE_CHECKING:
+    from edge_retrieval.index import Index
 
 
 class Register:
@@ -53,8 +66,13 @@ class Register:
         self.bundle = bundle
         self.levels = levels
         self.vectors: Embeddings
-        self._database = Database.open(folder / DATABASE)
-        self.refresh()
+        self._old: Database | None = None  # of schema 1: it holds the pictures
+        self._database = self._connect()
+        try:
+            self.refresh()
+        except BaseException:
+            self._database.close()
+            raise
 
     @classmethod
     def create(
@@ -87,18 +105,30 @@ class Register:
             bundle = Bundle.open(folder / BUNDLE)
         except BundleError as error:  # of a register nobody exports the encoder again
             raise BundleError(
-                str(error), hint=error.hint if "upgrade" in error.hint else DAMAGED
+                str(error), hint=error.hint if "upgrade" in error.hint else AGAIN
             ) from error
         if bundle.fingerprint != manifest.fingerprint:
             raise BundleMismatchError(
                 f"{folder}: its bundle is not the one that made its vectors",
-                hint=DAMAGED,
+                hint=AGAIN,
             )
         return cls(folder, bundle, manifest.levels)
+
+    def _connect(self) -> Database:
+        """Open the database; one of schema 1 is read into memory."""
+        database = Database.open(self.folder / DATABASE)
+        if database.schema >= SCHEMA:
+            return database
+        self._old = database
+        return convert(database, self.folder, self.bundle.dim, self.bundle.fingerprint)
 
     def close(self) -> None:
         """Let go of the files; the register cannot be used any more."""
         self._database.close()
+        if self._old is not None:
+            self._old.close()
+        self._reader.close()
+        self._pictures.close()
         self.vectors = self.vectors[:0].copy()
 
     def __enter__(self) -> Register:
@@ -108,11 +138,41 @@ class Register:
         self.close()
 
     def refresh(self) -> None:
-        """See what has been committed since this register was opened."""
-        rows = read_committed_rows(self._database)
-        self.vectors = map_vectors(self.folder / VECTORS, rows, self.bundle.dim)
+        """See what has been committed since this register was opened.
+
+        Raises:
+            RegisterError: Something that was committed is gone, or a file is missing or short.
+        """
+        head = self._read_head()
+        for last_try in (False, True):
+            self._state = self._database.hold()
+            try:
+                self._open_files()
+                break
+            except RegisterError:
+                # Compacted this moment: the files of the epoch just read are gone. Read it again.
+                if last_try or self._database.hold().epoch == self._state.epoch:
+                    raise
+        if self._old is None and head is not None:
+            require_head(self.folder / DATABASE, self._state, head)
         self._trusted: set[int] = set()
-        self._counted: tuple[int, int] | None = None
+        self._columns: Columns | None = None
+
+    def _read_head(self) -> Head | None:
+        try:
+            return read_head(self.folder)
+        except ValueError:
+            return None  # `verify` tells it; the database is the truth
+
+    def _open_files(self) -> None:
+        rows, _ = read_ends(self._database)
+        epoch = self._state.epoch
+        name = vectors_name(epoch) if self._old is None else OLD_VECTORS
+        self.vectors = map_vectors(self.folder / name, rows, self.bundle.dim)
+        self._reader = RowReader(self.folder / name, self.bundle.dim)
+        if self._old is None:
+            name = pictures_name(epoch)
+        self._pictures = RowReader(self.folder / name, self.bundle.dim)
 
     def __len__(self) -> int:
         """The number of figures."""
@@ -121,31 +181,96 @@ class Register:
     @property
     def figures_count(self) -> int:
         """How many figures can be found."""
-        return self._counts()[1]
+        return self.columns.figures_count
 
     @property
     def designs_count(self) -> int:
         """How many designs can be found."""
-        return self._counts()[0]
-
-    def _counts(self) -> tuple[int, int]:
-        if self._counted is None:
-            sql = "SELECT count(DISTINCT design), count(*) FROM figures WHERE row < ?"
-            designs, figures = self._database.one(sql, self._end) or (0, 0)
-            self._counted = int(designs), int(figures)
-        return self._counted
+        return self.columns.designs_count
 
     @property
     def snapshot(self) -> str:
-        """A name for exactly these vectors of exactly this encoder, in this order."""
-        sql = "SELECT sha256 FROM batches WHERE first < ? ORDER BY first"
-        batches = [sha256 for (sha256,) in self._database.all(sql, self._end)]
-        text = "\n".join([self.bundle.fingerprint, *batches])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """A name for exactly what can be found: the encoder, and all that was ever done."""
+        return self._state.snapshot[:16]
 
     @property
-    def _end(self) -> int:
-        return len(self.vectors)
+    def generation(self) -> int:
+        """How many commits have changed what can be found."""
+        return self._state.generation
+
+    @property
+    def epoch(self) -> int:
+        """Which vectors count; a compaction, which gives every row another number, raises it."""
+        return self._state.epoch
+
+    @property
+    def columns(self) -> Columns:
+        """What filters and grouping need of this snapshot."""
+        if self._columns is None:
+            with contextlib.suppress(RegisterError):  # a cache: made anew
+                self._columns = load_columns(self.folder, self._state)
+            if self._columns is None:
+                self._columns = make_columns(self._database)
+                if self._old is None and self._is_newest():
+                    save_columns(self.folder, self._columns, self._state)
+        return self._columns
+
+    def _is_newest(self) -> bool:
+        head = self._read_head()
+        return head is None or head.generation <= self._state.generation
+
+    def read_rows(self, rows: Iterable[int] | NDArray[np.int64]) -> Embeddings:
+        """Return some vectors, read from the file by their places; the map is left alone.
+
+        Args:
+            rows: ``(n,)`` rows, in any order.
+
+        Returns:
+            ``(n, D)`` float32, in that order; a copy.
+
+        Raises:
+            RegisterError: One of them has changed since it was written.
+        """
+        wanted = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), np.int64)
+        found = self._reader.read(wanted)
+        marks = self.columns.crc_of[wanted].tolist()
+        for place, row, mark in zip(found, wanted.tolist(), marks, strict=True):
+            if zlib.crc32(place) != mark:
+                raise self._damaged_rows(row, row + 1)
+        return found
+
+    def check_batches_of(self, start: int, stop: int) -> None:
+        """Hold the batches that have rows in [start, stop) against their checksums, each once.
+
+        Raises:
+            RegisterError: A byte of one has changed since it was written.
+        """
+        if start >= stop:
+            return
+        starts = self.columns.batch_first
+        first = int(np.searchsorted(starts, start, "right")) - 1
+        last = int(np.searchsorted(starts, stop - 1, "right"))
+        for batch in range(first, last):
+            if batch in self._trusted:
+                continue
+            begin = int(starts[batch])
+            end = int(starts[batch + 1]) if batch + 1 < len(starts) else len(self.vectors)
+            if zlib.crc32(self.vectors[begin:end]) != self.columns.batch_crc[batch]:  # type: ignore[arg-type]
+                raise self._damaged_rows(begin, end)
+            self._trusted.add(batch)
+
+    def check_rows(self, rows: Iterable[int]) -> None:
+        """Hold the batches of vectors that these rows belong to against their checksums.
+
+        Raises:
+            RegisterError: A byte of them has changed since it was written.
+        """
+        for row in rows:
+            self.check_batches_of(int(row), int(row) + 1)
+
+    def _damaged_rows(self, start: int, stop: int) -> RegisterError:
+        path = self.folder / vectors_name(self.epoch)
+        return RegisterError(f"{path}: damaged: rows {start} to {stop - 1}", hint=DAMAGED)
 
     def add(
         self,
@@ -154,6 +279,7 @@ class Register:
         *,
         batch: int = 16,
         track: Track = silent,
+        source: str = "",
     ) -> AddResult:
         """Add designs; whatever is in the register already, by number and bytes, is left alone.
 
@@ -165,6 +291,7 @@ class Register:
             encoder: Of the bundle that this register pins.
             batch: Figures that are embedded together.
             track: Shows progress.
+            source: Name of what is indexed; kept with each new design.
 
         Raises:
             BundleMismatchError: The encoder is another one.
@@ -172,18 +299,27 @@ class Register:
                 not finite.
         """
         self.require(encoder)
-        with writer_lock(self.folder / LOCK):
+        with self._writing() as (database, store):
             adder = Adder(
-                Database.open(self.folder / DATABASE, write=True),
-                self.folder / VECTORS,
+                database,
+                store,
                 depth=len(self.levels) - 1,
                 encoder=encoder,
                 batch=batch,
+                source=source,
             )
+            return adder.add(designs, track)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[tuple[Database, Store]]:
+        """Be the only writer; afterwards see what was written."""
+        with writing_in(self.folder, self.bundle.dim) as (database, store):
+            self._database.rollback()  # a snapshot held here would keep the log from ending
             try:
-                return adder.add(designs, track)
+                yield database, store
             finally:
-                self.refresh()
+                self._database.rollback()
+        self.refresh()
 
     def discard_if_empty(self) -> bool:
         """Remove a register that holds no figure, unless a writer is at work in it; say whether.
@@ -192,14 +328,16 @@ class Register:
         """
         with contextlib.suppress(RegisterError), writer_lock(self.folder / LOCK):
             self.refresh()
-            if self._end == 0:
+            if len(self.vectors) == 0:
                 shutil.rmtree(self.folder, ignore_errors=True)
         return not self.folder.exists()
 
     def index(self) -> Index:
         """Return what searches these vectors: the graph if one fits them, else all of them."""
+        from edge_retrieval.index import FlatIndex, HnswIndex, graph_pays
+
         path = self.folder / GRAPH
-        if graph_pays(self._end) and path.exists():
+        if graph_pays(len(self.vectors)) and path.exists():
             try:
                 return HnswIndex.load(path, self.vectors)
             except RegisterError:
@@ -208,7 +346,9 @@ class Register:
 
     def build_graph(self) -> None:
         """Build the graph over all vectors, where it pays; until it is built, search is exact."""
-        if graph_pays(self._end):
+        from edge_retrieval.index import HnswIndex, graph_pays
+
+        if graph_pays(len(self.vectors)):
             HnswIndex.build(self.vectors).save(self.folder / GRAPH)
 
     def require(self, encoder: Encoder) -> None:
@@ -235,7 +375,14 @@ class Register:
 
     def picture(self, row: int) -> bytes:
         """Return a small PNG of the figure in `row`, upright and trimmed."""
-        return read_picture(self._database, int(row))
+        if self._old is not None:
+            return picture_of(self._old, int(row))
+        offset, length, crc = read_place_of_picture(self._database, int(row))
+        data = self._pictures.bytes_at(offset, length)
+        if len(data) != length or zlib.crc32(data) != crc:
+            path = self.folder / pictures_name(self.epoch)
+            raise RegisterError(f"{path}: damaged: the picture of row {row}", hint=DAMAGED)
+        return data
 
     def problems(self) -> list[Problem]:
         """Return what could not be read while adding, and has not been read since."""
@@ -258,84 +405,56 @@ class Register:
         Raises:
             TaxonomyError: No design of this register is in such a class.
         """
-        sql = "SELECT f.row FROM figures f"
-        values: list[object] = [self._end]
+        columns = self.columns
+        chosen = columns.alive.copy()
         if prefixes:
-            nodes = nodes_within(read_label_tree(self._database), prefixes, where=self.folder)
-            sql += (
-                " JOIN designs d ON d.id = f.design AND d.node IN (SELECT value FROM json_each(?))"
-            )
-            values.insert(0, json.dumps(nodes))
-        rows = self._database.rows(f"{sql} WHERE f.row < ? ORDER BY f.row", *values)
-        return np.setdiff1d(rows, self.rows_of_designs(exclude_designs), assume_unique=True)
+            paths = dict(enumerate(columns.paths))
+            nodes = nodes_within(paths, prefixes, where=self.folder)
+            chosen &= np.isin(columns.node, nodes)
+        for design in map(columns.find, exclude_designs):
+            if design is not None:
+                chosen[design] = False
+        return np.flatnonzero(chosen[columns.design_of])
 
     def rows_of_sheet(self, sha256: str) -> NDArray[np.int64]:
         """Return the sorted rows of the figures cut from a sheet with these bytes."""
-        sql = "SELECT f.row FROM figures f JOIN sheets s ON s.id = f.sheet WHERE s.sha256 = ?"
-        return self._database.rows(f"{sql} AND f.row < ? ORDER BY f.row", sha256, self._end)
+        return np.flatnonzero(self.columns.sheet_of == np.uint64(sheet_mark(sha256)))
 
     def rows_of_designs(self, numbers: Iterable[str]) -> NDArray[np.int64]:
         """Return the sorted rows of the figures of some designs; unknown numbers have none."""
-        sql = "SELECT f.row FROM figures f JOIN designs d ON d.id = f.design WHERE f.row < ?"
-        sql += " AND d.number IN (SELECT value FROM json_each(?)) ORDER BY f.row"
-        return self._database.rows(sql, self._end, json.dumps(list(numbers)))
+        found = [place for place in map(self.columns.find, numbers) if place is not None]
+        return np.flatnonzero(np.isin(self.columns.design_of, found))
 
     def compared(
         self, rows: NDArray[np.int64] | None, excluded: NDArray[np.int64]
     ) -> tuple[int, int]:
         """Return how many designs and figures `rows` (None: all) hold without `excluded`."""
-        if rows is not None:
-            left = np.setdiff1d(rows, excluded, assume_unique=True)
-            return len(np.unique(self.designs_of(left))), len(left)
-        gone = 0
-        designs, counts = np.unique(self.designs_of(excluded), return_counts=True)
-        for design, count in zip(designs.tolist(), counts.tolist(), strict=True):
-            sql = "SELECT count(*) FROM figures WHERE design = ? AND row < ?"
-            gone += self._database.count(sql, design, self._end) == count
-        return self.designs_count - gone, self.figures_count - len(excluded)
+        left = np.setdiff1d(self.rows_of() if rows is None else rows, excluded, assume_unique=True)
+        return len(np.unique(self.designs_of(left))), len(left)
 
     def designs_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return an integer per row that tells designs apart: equal for figures of one design."""
-        sql = "SELECT f.design FROM json_each(?) j JOIN figures f ON f.row = j.value ORDER BY j.id"
-        return self._database.rows(sql, json.dumps(rows.tolist()))
+        return self.columns.design_of[rows].astype(np.int64)
 
     def label_paths(self) -> list[LabelPath]:
         """Return the full label path of each row, the design's number last.
 
         A design whose class is unknown gets classes of its own: nothing is known to agree with it.
         """
-        paths = read_label_tree(self._database)
-        above = len(self.levels) - 1
-        sql = "SELECT d.node, d.number FROM figures f JOIN designs d ON d.id = f.design"
-        return [
-            (*(paths[node] or (f"unknown: {number}",) * above), number)
-            for node, number in self._database.all(
-                f"{sql} WHERE f.row < ? ORDER BY f.row", self._end
-            )
-        ]
+        columns, above = self.columns, len(self.levels) - 1
+        paths: list[LabelPath] = []
+        for design, node in enumerate(columns.node.tolist()):
+            number = columns.number(design)
+            labels = columns.paths[node] or (f"unknown: {number}",) * above
+            paths.append((*labels, number))
+        return [paths[design] for design in columns.design_of.tolist()]
 
     def codes(self) -> Codes:
         """Return ``(N, L)`` int32: the code of each row at each level."""
         paths = self.label_paths()
         return Taxonomy.of(paths, self.levels).encode(paths)
 
-    def check_rows(self, rows: Iterable[int]) -> None:
-        """Hold the batches of vectors that these rows belong to against their checksums.
-
-        Raises:
-            RegisterError: A byte of them has changed since it was written.
-        """
-        path = self.folder / VECTORS
-        self._trusted |= check_batches(self._database, path, self.vectors, rows, self._trusted)
-
     def verify(self) -> list[str]:
-        """Hold every byte against its checksum; return what is wrong, a line each."""
-        try:
-            Bundle.open(self.folder / BUNDLE)
-            found = list(dict.fromkeys(damages(self._database)))  # one record may be met twice
-        except (BundleError, RegisterError) as error:
-            return [str(error)]
-        found += damaged_batches(self._database, self.folder / VECTORS, self.vectors)
-        if self.figures_count != self._end:
-            found.append(f"{self.folder}: {self.figures_count} figures but {self._end} vectors")
-        return found
+        """Hold every byte of every file against its checksum; return what is wrong, a line each."""
+        lines = damages(self.folder, self._database, self.vectors, self._old)
+        return list(dict.fromkeys(lines))  # one record may be met twice

@@ -10,11 +10,12 @@ from pathlib import Path
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.database import Database
+from edge_retrieval.register.files import pictures_name, vectors_name, writing
 from edge_retrieval.register.manifest import MANIFEST, write_manifest
-from edge_retrieval.register.vectors import writing
 
 BUNDLE = "bundle"
-DATABASE, VECTORS, GRAPH, LOCK = "designs.sqlite", "vectors.f32", "graph.hnsw", "writer.lock"
+DATABASE, GRAPH, LOCK = "designs.sqlite", "graph.hnsw", "writer.lock"
+FILES = (DATABASE, vectors_name(0), pictures_name(0))
 
 
 def make_folder(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
@@ -45,7 +46,7 @@ def _put(stage: Path, folder: Path) -> None:
     """Put a filled stage in its place. The bundle goes first: it never replaces another's."""
     try:
         if folder.exists():
-            for name in (BUNDLE, DATABASE, VECTORS, MANIFEST):
+            for name in (BUNDLE, *FILES, MANIFEST):
                 (stage / name).rename(folder / name)
         else:
             stage.rename(folder)
@@ -62,6 +63,7 @@ def _fill(stage: Path, bundle: Bundle, levels: Sequence[str]) -> None:
     """Write all files of an empty register, the one that makes it a register last."""
     stage.chmod(0o755)  # mkdtemp's 0700 would hide a shared register from others
     bundle.copy_to(stage / BUNDLE)
-    Database.create(stage / DATABASE)
-    (stage / VECTORS).touch()
+    Database.create(stage / DATABASE, bundle.fingerprint)
+    for name in FILES[1:]:
+        (stage / name).touch()
     write_manifest(stage, bundle, levels)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.provenance import now, versions
+from edge_retrieval.provenance import now, sha256_of, versions
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "register.json"
-_AGAIN = "copy the register again, or index the designs anew"
+AGAIN = "copy the register again, or index the designs anew"
 
 
 class Manifest(NamedTuple):
@@ -27,16 +27,18 @@ class Manifest(NamedTuple):
 
 def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
     """Write register.json, down to the disk."""
+    files = [path for path in sorted((folder / "bundle").rglob("*")) if path.is_file()]
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "levels": list(levels),
         "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint, "dim": bundle.dim},
+        "files": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
         "created": now(),
         "versions": versions(),
     }
     manifest["check"] = _check(manifest)
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=2, ensure_ascii=False)
+        file.write(_text(manifest))
         file.flush()
         os.fsync(file.fileno())
 
@@ -63,7 +65,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: cannot be read: {error.strerror}", hint="check the permissions of the folder"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise RegisterError(f"{path}: not JSON: {error}", hint=_AGAIN) from error
+        raise RegisterError(f"{path}: not JSON: {error}", hint=AGAIN) from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise RegisterError(
@@ -71,8 +73,24 @@ def read_manifest(folder: Path) -> Manifest:
             hint="pip install --upgrade edge-retrieval",
         )
     if not isinstance(manifest, dict) or manifest.get("check") != _check(manifest):
-        raise RegisterError(f"{path}: damaged, or changed by hand", hint=_AGAIN)
+        raise RegisterError(f"{path}: damaged, or changed by hand", hint=AGAIN)
     return Manifest(tuple(manifest["levels"]), manifest["bundle"]["fingerprint"])
+
+
+def damages_of_manifest(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with register.json and the files that it names, byte for byte."""
+    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    manifest = json.loads(text)
+    if text != _text(manifest):
+        yield f"{folder / MANIFEST}: damaged, or changed by hand"
+    for name, sha256 in manifest.get("files", {}).items():  # schema 1 named none
+        path = folder / name
+        if not path.is_file() or sha256_of(path) != sha256:
+            yield f"{path}: damaged, or missing"
+
+
+def _text(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, indent=2, ensure_ascii=False)
 
 
 def _check(manifest: Mapping[str, Any]) -> str:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.database import DAMAGED, Database, digest_of
+from edge_retrieval.register.database import DAMAGED, Database
 from edge_retrieval.register.records import DesignRecord, FigureRecord
+from edge_retrieval.register.state import digest_of
 from edge_retrieval.sources.design import Box
 from edge_retrieval.taxonomy import LabelPath
 
+FIGURE = (
+    "f.row, f.design, f.sheet, f.figure, f.x0, f.y0, f.x1, f.y1, f.turned, f.caption,"
+    " f.crc, f.picture, f.picture_bytes, f.picture_crc"
+)
+"""What the digest of a figure covers, in this order."""
 
-def read_committed_rows(database: Database) -> int:
-    """Return how many rows of vectors count."""
-    return database.count("SELECT coalesce(max(first + rows), 0) FROM batches")
+
+def read_ends(database: Database) -> tuple[int, int]:
+    """Return how many rows of vectors and how many bytes of pictures are committed."""
+    sql = "SELECT coalesce(max(first + rows), 0), coalesce(max(pictures_end), 0) FROM batches"
+    rows, pictures = database.all(sql)[0]
+    return int(rows), int(pictures)
 
 
 def read_label_tree(database: Database) -> dict[int, LabelPath]:
@@ -28,22 +37,31 @@ def read_label_tree(database: Database) -> dict[int, LabelPath]:
     return paths
 
 
+def design_digest(
+    number: str, labels: LabelPath | tuple[str, ...], source: str, dead: int, facts: str
+) -> bytes:
+    """Return the checksum of a design's record."""
+    return digest_of(number, labels, source, int(dead), facts)
+
+
 def read_design(database: Database, number: str) -> tuple[int, DesignRecord] | None:
-    """Return the id and the record of a design; None if there is none of that number."""
-    sql = "SELECT id, node, facts, digest FROM designs WHERE number = ?"
+    """Return the id and the record of a living design; None if there is none of that number."""
+    sql = "SELECT id, node, source, dead, facts, digest FROM designs WHERE number = ? AND dead = 0"
     found = database.one(sql, number)
     if found is None:
         return None
-    design, node, text, digest = found
+    design, node, source, dead, text, digest = found
     labels = _labels_of(database, node)
-    if digest != digest_of(number, labels, text):
+    if digest != design_digest(number, labels, source, dead, text):
         raise _damaged(database, f"design {number}")
     facts: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in json.loads(text).items()
     }
     count = count_figures(database, design)
-    return design, DesignRecord(number=number, labels=labels, figures_count=count, **facts)
+    return design, DesignRecord(
+        number=number, labels=labels, figures_count=count, source=source, **facts
+    )
 
 
 def count_figures(database: Database, design: int) -> int:
@@ -58,24 +76,23 @@ def has_sheet(database: Database, design: int, sha256: str) -> bool:
 
 
 def read_figures(database: Database, rows: Sequence[int]) -> list[FigureRecord]:
-    """Return the records of figures, in the order of `rows`."""
+    """Return the records of figures of living designs, in the order of `rows`."""
     found = database.all(
-        "SELECT f.row, f.design, f.sheet, f.figure, f.x0, f.y0, f.x1, f.y1, f.turned, f.caption,"
-        " f.digest, d.number, s.name, s.sha256, s.digest"
+        f"SELECT {FIGURE}, f.digest, d.number, s.name, s.sha256, s.digest"
         " FROM json_each(?) j JOIN figures f ON f.row = j.value"
         " JOIN designs d ON d.id = f.design JOIN sheets s ON s.id = f.sheet ORDER BY j.id",
         json.dumps([int(row) for row in rows]),
     )
     if len(found) != len(rows):
         raise _damaged(database, "figures are missing")
-    told = {number: _told(database, number) for number in {record[11] for record in found}}
-    return [_figure(database, record, told[record[11]]) for record in found]
+    told = {number: _told(database, number) for number in {record[15] for record in found}}
+    return [_figure(database, record, told[record[15]]) for record in found]
 
 
 def _figure(database: Database, record: Sequence[Any], told: Sequence[str]) -> FigureRecord:
     row, design, _, figure, *box, turned, caption = record[:10]
-    digest, number, sheet, sha256, seal = record[10:]
-    if digest != digest_of(*record[:10]) or seal != digest_of(design, sheet, sha256):
+    digest, number, sheet, sha256, seal = record[14:]
+    if digest != digest_of(*record[:14]) or seal != digest_of(design, sheet, sha256):
         raise _damaged(database, f"figure {row}")
     return FigureRecord(
         row=row,
@@ -98,44 +115,12 @@ def _told(database: Database, number: str) -> Sequence[str]:
     return design.descriptions if len(design.descriptions) == design.figures_count else ()
 
 
-def read_picture(database: Database, row: int) -> bytes:
-    """Return the PNG of a figure."""
-    found = database.one("SELECT png, digest FROM pictures WHERE row = ?", row)
-    if found is None or found[1] != digest_of(found[0]):
-        raise _damaged(database, f"picture {row}")
-    return bytes(found[0])
-
-
-def damages(database: Database) -> Iterator[str]:
-    """Yield what is wrong, a line each: the file's structure, then record by record."""
-    for (line,) in database.all("PRAGMA integrity_check"):
-        if line != "ok":
-            yield f"{database.path}: {line}"
-    numbers = [number for (number,) in database.all("SELECT number FROM designs")]
-    rows = [row for (row,) in database.all("SELECT row FROM figures ORDER BY row")]
-    checks: list[tuple[list[Any], Callable[[Any], object]]] = [
-        (numbers, lambda number: _told(database, number)),
-        (rows, lambda row: read_picture(database, row)),
-        (_bad_rows(database, rows), lambda row: read_figures(database, [row])),
-    ]
-    for keys, check in checks:
-        for key in keys:
-            try:
-                check(key)
-            except RegisterError as error:
-                yield str(error)
-
-
-def _bad_rows(database: Database, rows: list[int], at_once: int = 1000) -> list[int]:
-    """Return the rows of those pieces, `at_once` figures each, in which a record is damaged."""
-    bad: list[int] = []
-    for start in range(0, len(rows), at_once):
-        piece = rows[start : start + at_once]
-        try:
-            read_figures(database, piece)
-        except RegisterError:
-            bad += piece
-    return bad
+def read_place_of_picture(database: Database, row: int) -> tuple[int, int, int]:
+    """Return offset, bytes and CRC-32 of a figure's picture in the file of pictures."""
+    found = database.one(f"SELECT {FIGURE}, f.digest FROM figures f WHERE f.row = ?", row)
+    if found is None or found[14] != digest_of(*found[:14]):
+        raise _damaged(database, f"figure {row}")
+    return found[11:14]  # type: ignore[no-any-return]
 
 
 def _labels_of(database: Database, node: int) -> LabelPath:

@@ -16,6 +16,7 @@ class DesignRecord:
         labels: Label path above the design, coarse to fine: ("07", "07-03"); () if unknown.
         figures_count: How many of its figures the register holds.
         where: Where the source found it.
+        source: Name of what was indexed when it was first added.
 
     The others are those of `sources.Design`.
     """
@@ -33,6 +34,7 @@ class DesignRecord:
     applicants: tuple[str, ...] = ()
     descriptions: tuple[str, ...] = ()
     stated_figures: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)

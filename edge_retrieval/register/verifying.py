@@ -1,58 +1,111 @@
-"""Holding the vectors against the checksums that were committed with them."""
+"""Holding every byte of a register against what was recorded of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from edge_retrieval.arrays import Embeddings
-from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.database import DAMAGED, Database
-from edge_retrieval.register.vectors import sha256_of_rows
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.errors import BundleError, RegisterError
+from edge_retrieval.register.columns import load_columns
+from edge_retrieval.register.database import Database
+from edge_retrieval.register.files import pictures_name, vectors_name
+from edge_retrieval.register.making import BUNDLE
+from edge_retrieval.register.manifest import damages_of_manifest
+from edge_retrieval.register.reading import FIGURE
+from edge_retrieval.register.schema1 import picture_of
+from edge_retrieval.register.state import HEAD, crc_of_file, digest_of, read_head
+from edge_retrieval.register.tabling import make_columns
 
 
-def check_batches(
-    database: Database,
-    path: Path,
-    vectors: Embeddings,
-    rows: Iterable[int],
-    trusted: set[int],
-) -> set[int]:
-    """Check the batches that `rows` belong to, but for those that are `trusted`.
+def damages(
+    folder: Path, database: Database, vectors: Embeddings, old: Database | None
+) -> Iterator[str]:
+    """Yield what is wrong, a line each.
 
     Args:
-        database: Knows the batches.
-        path: The file of vectors, for messages.
-        vectors: ``(N, D)``, what is in it.
-        rows: Numbers of rows.
-        trusted: First rows of the batches that were checked before.
-
-    Returns:
-        The first rows of the batches checked.
-
-    Raises:
-        RegisterError: A byte of one has changed since it was written.
+        folder: The register.
+        database: Of it, holding a snapshot.
+        vectors: ``(N, D)``, all its vectors.
+        old: Its database of schema 1, where it is of that; else None.
     """
-    checked: set[int] = set()
-    sql = "SELECT first, rows, sha256 FROM batches WHERE first <= ? ORDER BY first DESC LIMIT 1"
-    for row in rows:
-        first, count, sha256 = database.one(sql, int(row)) or (0, 0, "")
-        if first in trusted or first in checked:
-            continue
-        if sha256_of_rows(vectors[first : first + count]) != sha256:
-            where = f"rows {first} to {first + count - 1}"
-            raise RegisterError(f"{path}: damaged: {where}", hint=DAMAGED)
-        checked.add(first)
-    return checked
+    yield from damages_of_manifest(folder)
+    try:
+        Bundle.open(folder / BUNDLE)
+    except BundleError as error:
+        yield str(error)
+    try:
+        load_columns(folder)
+    except RegisterError as error:
+        yield str(error)
+    try:
+        read_head(folder)
+    except ValueError as error:
+        yield f"{folder / HEAD}: damaged: {error}"
+    found = list(dict.fromkeys(_damages_of_records(database, old)))
+    yield from found
+    if not found and old is None and not _file_is_as_told(folder, database.path):
+        yield f"{database.path}: damaged: a byte outside its records has changed"
+    try:
+        yield from _damages_of_vectors(folder, database, vectors)
+        yield from _damages_of_pictures(folder, database, old)
+    except RegisterError as error:
+        if str(error) not in found:
+            yield str(error)
 
 
-def damaged_batches(database: Database, path: Path, vectors: Embeddings) -> list[str]:
-    """Check every committed batch; return a line for each that is damaged."""
-    found = []
-    sql = "SELECT first FROM batches WHERE first < ? ORDER BY first"
-    for (first,) in database.all(sql, len(vectors)):
-        try:
-            check_batches(database, path, vectors, [first], set())
-        except RegisterError as error:
-            found.append(str(error))
-    return found
+def _file_is_as_told(folder: Path, path: Path) -> bool:
+    """Tell whether the database's file, if at rest, has the checksum that the head tells."""
+    try:
+        head = read_head(folder)
+        if head is None or not head.database_bytes:
+            return True
+        found = path.stat().st_size, crc_of_file(path)
+        return found == (head.database_bytes, head.database_crc) or read_head(folder) != head
+    except ValueError:
+        return True
+
+
+def _damages_of_records(database: Database, old: Database | None) -> Iterator[str]:
+    """Yield what is wrong in the database: its structure, then record by record."""
+    try:
+        for (line,) in (old or database).all("PRAGMA integrity_check"):
+            if line != "ok":
+                yield f"{database.path}: damaged: {line}"
+        for key, *sheet, digest in database.each("SELECT * FROM sheets"):
+            if digest != digest_of(*sheet):
+                yield f"{database.path}: damaged: sheet {key}"
+        for *figure, digest in database.each(f"SELECT {FIGURE}, digest FROM figures f"):
+            if digest != digest_of(*figure):
+                yield f"{database.path}: damaged: figure {figure[0]}"
+        make_columns(database)
+    except RegisterError as error:
+        yield str(error)
+
+
+def _damages_of_vectors(folder: Path, database: Database, vectors: Embeddings) -> Iterator[str]:
+    path = folder / vectors_name(database.state().epoch)
+    for first, rows, sha256, crc in database.all("SELECT first, rows, sha256, crc FROM batches"):
+        data = np.ascontiguousarray(vectors[first : first + rows]).tobytes()
+        if zlib.crc32(data) != crc or hashlib.sha256(data).hexdigest() != sha256:
+            yield f"{path}: damaged: rows {first} to {first + rows - 1}"
+
+
+def _damages_of_pictures(folder: Path, database: Database, old: Database | None) -> Iterator[str]:
+    if old is not None:
+        for (row,) in old.each("SELECT row FROM figures ORDER BY row"):
+            picture_of(old, row)
+        return
+    path = folder / pictures_name(database.state().epoch)
+    sql = "SELECT row, picture, picture_bytes, picture_crc FROM figures ORDER BY row"
+    with path.open("rb") as file:
+        for row, offset, length, crc in database.each(sql):
+            file.seek(offset)
+            data = file.read(length)
+            if len(data) != length or zlib.crc32(data) != crc:
+                yield f"{path}: damaged: the picture of row {row}"

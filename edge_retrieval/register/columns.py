@@ -1,0 +1,217 @@
+"""What filters and groups need of a register, as arrays in one file: a cache of the database.
+
+columns.bin      magic (8 bytes), length and CRC-32 of the header (u32 each), header (JSON, padded
+                 with blanks to 64 bytes), then the arrays, little-endian, each padded to 64 bytes
+                 and with a CRC-32 over itself and its padding
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_retrieval.errors import RegisterError
+from edge_retrieval.register.state import State
+from edge_retrieval.taxonomy import LabelPath
+
+COLUMNS = "columns.bin"
+MAGIC = b"columns2"
+STEP = 64  # arrays begin at multiples of so many bytes
+ARRAYS = {
+    "design_of": "<i4",
+    "sheet_of": "<u8",
+    "crc_of": "<u4",
+    "batch_first": "<i8",
+    "batch_crc": "<u4",
+    "alive": "|b1",
+    "node": "<i4",
+    "published": "<i4",
+    "filed": "<i4",
+    "source": "<i4",
+    "applicant_of": "<i4",
+    "applicant_starts": "<i8",
+    "number_text": "|u1",
+    "number_starts": "<i8",
+    "by_number": "<i4",
+}
+NAMES = ("sources", "applicants")
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What filters and grouping need of one snapshot; D designs (dead ones included), N rows.
+
+    Attributes:
+        design_of: ``(N,)`` int32, row -> place of its design, 0 to D - 1.
+        sheet_of: ``(N,)`` uint64, the first 8 bytes, little-endian, of its sheet's SHA-256.
+        crc_of: ``(N,)`` uint32, CRC-32 of the row's vector.
+        batch_first: ``(B,)`` int64, the first row of each committed batch, ascending.
+        batch_crc: ``(B,)`` uint32, CRC-32 of the batch's vectors.
+        alive: ``(D,)`` bool; a removed design stays, dead, until `compact`.
+        node: ``(D,)`` int32, place in `paths` of the design's class; 0 unknown.
+        published: ``(D,)`` int32, yyyymmdd; 0 unknown.
+        filed: ``(D,)`` int32, as `published`.
+        source: ``(D,)`` int32, place in `sources`.
+        sources: Names of what was indexed.
+        applicants: Their names, each once.
+        applicant_of: ``(A,)`` int32, places in `applicants`, design after design.
+        applicant_starts: ``(D + 1,)`` int64, where those of each design begin.
+        paths: Label path of each class, those above first; ``paths[0] == ()``.
+        number_text: All designs' numbers, UTF-8, one after the other.
+        number_starts: ``(D + 1,)`` int64, where each begins.
+        by_number: ``(D,)`` int32, places of the designs in the order of their numbers' bytes.
+    """
+
+    design_of: NDArray[np.int32]
+    sheet_of: NDArray[np.uint64]
+    crc_of: NDArray[np.uint32]
+    batch_first: NDArray[np.int64]
+    batch_crc: NDArray[np.uint32]
+    alive: NDArray[np.bool_]
+    node: NDArray[np.int32]
+    published: NDArray[np.int32]
+    filed: NDArray[np.int32]
+    source: NDArray[np.int32]
+    sources: tuple[str, ...]
+    applicants: tuple[str, ...]
+    applicant_of: NDArray[np.int32]
+    applicant_starts: NDArray[np.int64]
+    paths: tuple[LabelPath, ...]
+    number_text: NDArray[np.uint8]
+    number_starts: NDArray[np.int64]
+    by_number: NDArray[np.int32]
+
+    def number(self, design: int) -> str:
+        """Return the number of the design at a place."""
+        return self._bytes(design).decode()
+
+    def find(self, number: str) -> int | None:
+        """Return the place of the living design of that number; None if there is none."""
+        wanted = number.encode(errors="replace")
+        order = self.by_number
+        at = bisect.bisect_left(range(len(order)), wanted, key=lambda i: self._bytes(int(order[i])))
+        while at < len(order) and self._bytes(int(order[at])) == wanted:
+            if self.alive[order[at]]:
+                return int(order[at])
+            at += 1
+        return None
+
+    def _bytes(self, design: int) -> bytes:
+        start, end = self.number_starts[design : design + 2]
+        return self.number_text[start:end].tobytes()
+
+    @cached_property
+    def dead_rows(self) -> NDArray[np.int64]:
+        """The rows of dead designs, ascending."""
+        if self.alive.all():
+            return np.empty(0, np.int64)
+        return np.flatnonzero(~self.alive[self.design_of])
+
+    @cached_property
+    def designs_count(self) -> int:
+        """How many designs live."""
+        return int(np.count_nonzero(self.alive))
+
+    @property
+    def figures_count(self) -> int:
+        """How many figures the living designs have."""
+        return len(self.design_of) - len(self.dead_rows)
+
+
+def save_columns(folder: Path, columns: Columns, state: State) -> None:
+    """Keep the columns; where the folder cannot be written, they are made anew next time."""
+    arrays = {name: np.asarray(getattr(columns, name), kind) for name, kind in ARRAYS.items()}
+    for name in NAMES:
+        arrays[name] = np.frombuffer("\0".join(getattr(columns, name)).encode(), np.uint8)
+    sections, offset, blocks = [], 0, []
+    for name, array in arrays.items():
+        data = array.tobytes()
+        data += bytes(-len(data) % STEP)
+        sections.append([name, len(array), offset, len(data), zlib.crc32(data)])
+        blocks.append(data)
+        offset += len(data)
+    header = json.dumps(
+        {
+            "state": state,
+            "bytes": offset,
+            "sections": sections,
+            "counts": {name: len(getattr(columns, name)) for name in NAMES},
+            "paths": columns.paths,
+        }
+    ).encode()
+    header += b" " * (-(len(header) + 16) % STEP)
+    start = MAGIC + np.array([len(header), zlib.crc32(header)], "<u4").tobytes()
+    part = folder / f"{COLUMNS}.{os.getpid()}.part"
+    with contextlib.suppress(OSError):
+        try:
+            part.write_bytes(b"".join([start, header, *blocks]))
+            part.replace(folder / COLUMNS)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def load_columns(folder: Path, state: State | None = None) -> Columns | None:
+    """Map the columns that were kept; None if there are none of this state.
+
+    Args:
+        folder: The register.
+        state: Where the register stands; None: take the columns of any state.
+
+    Raises:
+        RegisterError: The file is damaged.
+    """
+    path = folder / COLUMNS
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    except OSError:
+        return None
+    header, start = _header(path, data)
+    if state is not None and header["state"] != list(state):
+        return None
+    if start + header["bytes"] != len(data):
+        raise _damaged(path, "its length")
+    found: dict[str, Any] = {}
+    for name, count, offset, length, crc in header["sections"]:
+        if zlib.crc32(memoryview(data)[start + offset : start + offset + length]) != crc:
+            raise _damaged(path, name)
+        kind = ARRAYS.get(name, "|u1")
+        found[name] = np.frombuffer(data, kind, count, start + offset)
+    for name in NAMES:
+        found[name] = _names(found[name], header["counts"][name])
+    return Columns(paths=tuple(map(tuple, header["paths"])), **found)
+
+
+def _names(text: NDArray[np.uint8], count: int) -> tuple[str, ...]:
+    return tuple(text.tobytes().decode().split("\0")) if count else ()
+
+
+def _header(path: Path, data: mmap.mmap | bytes) -> tuple[Mapping[str, Any], int]:
+    """Return the header, and where the arrays begin."""
+    if data[:8] != MAGIC or len(data) < 16:
+        raise _damaged(path, "its beginning")
+    length, crc = np.frombuffer(data, "<u4", 2, 8).tolist()
+    text = data[16 : 16 + length]
+    if zlib.crc32(text) != crc:
+        raise _damaged(path, "its header")
+    header: dict[str, Any] = json.loads(text)
+    return header, 16 + length
+
+
+def _damaged(path: Path, what: str) -> RegisterError:
+    return RegisterError(
+        f"{path}: damaged: {what}", hint="delete it: it is made again from the database"
+    )

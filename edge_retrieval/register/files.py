@@ -1,0 +1,184 @@
+"""The files of a register beside its database: append-only; what is not committed is cut off."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_retrieval.arrays import Embeddings
+from edge_retrieval.errors import RegisterError
+
+DTYPE = np.dtype("<f4")
+
+
+def vectors_name(epoch: int) -> str:
+    """Return the name of the file of vectors of an epoch."""
+    return f"vectors-{epoch}.f32"
+
+
+def pictures_name(epoch: int) -> str:
+    """Return the name of the file of pictures of an epoch."""
+    return f"pictures-{epoch}.bin"
+
+
+def width_of(dim: int) -> int:
+    """Return the bytes of a vector."""
+    return dim * DTYPE.itemsize
+
+
+def append(path: Path, end: int, data: bytes) -> None:
+    """Write `data` from byte `end` on, down to the disk.
+
+    What stands beyond `end` was never committed, and is cut off before.
+    """
+    with writing(path), path.open("r+b") as file:
+        file.truncate(end)
+        file.seek(end)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # before the transaction that names these bytes commits
+
+
+def append_vectors(path: Path, first: int, vectors: Embeddings) -> tuple[str, int]:
+    """Write `(N, D)` rows from row `first` on; return SHA-256 and CRC-32 of their bytes."""
+    data = np.ascontiguousarray(vectors, dtype=DTYPE).tobytes()
+    append(path, first * width_of(vectors.shape[1]), data)
+    return hashlib.sha256(data).hexdigest(), zlib.crc32(data)
+
+
+def cut_tail(path: Path, size: int) -> None:
+    """Cut off what a killed writer left beyond the committed bytes."""
+    with writing(path), path.open("r+b") as file:
+        if path.stat().st_size > size:
+            file.truncate(size)
+
+
+class RowReader:
+    """Reads rows of a file by their place, without mapping it: memory holds what is asked for.
+
+    Args:
+        path: The file of vectors.
+        dim: Numbers in a vector.
+
+    Raises:
+        RegisterError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path, dim: int) -> None:
+        self._file = -1
+        self._path, self._dim = path, dim
+        try:
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise RegisterError(
+                f"{path}: cannot be read: {error.strerror}",
+                hint="copy the register again, or index the designs anew",
+            ) from error
+
+    def read(self, rows: NDArray[np.int64]) -> Embeddings:
+        """Return ``(n, D)`` float32; a row that is not there is zeros."""
+        found = np.zeros((len(rows), self._dim), DTYPE)
+        width = width_of(self._dim)
+        for place, row in zip(found, rows.tolist(), strict=True):
+            data = self.bytes_at(row * width, width)
+            if len(data) == width:
+                place[:] = np.frombuffer(data, DTYPE)
+        return found
+
+    def bytes_at(self, offset: int, length: int) -> bytes:
+        """Return bytes of the file; fewer, where it ends before."""
+        if hasattr(os, "pread"):
+            return os.pread(self._file, length, offset)
+        os.lseek(self._file, offset, os.SEEK_SET)
+        return os.read(self._file, length)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    __del__ = close
+
+
+def map_vectors(path: Path, rows: int, dim: int) -> Embeddings:
+    """Map the committed rows into memory, read-only.
+
+    Returns:
+        ``(rows, dim)`` float32.
+
+    Raises:
+        RegisterError: The file is missing, or shorter than what was committed.
+    """
+    expected = rows * dim * DTYPE.itemsize
+    try:
+        size = path.stat().st_size
+        if size >= expected:
+            if rows == 0:
+                return np.empty((0, dim), DTYPE)  # nothing cannot be mapped
+            return np.memmap(path, DTYPE, mode="r", shape=(rows, dim))
+    except OSError as error:
+        raise RegisterError(
+            f"{path}: cannot be read: {error.strerror}",
+            hint="copy the register again, or index the designs anew",
+        ) from error
+    raise RegisterError(
+        f"{path}: {expected - size} bytes short",
+        hint="copy the register again, or index the designs anew",
+    )
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in our words why `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise RegisterError(
+            f"{path}: cannot be written: {error.strerror or error}",
+            hint="make room on the disk, then try again: what is committed is kept"
+            if full
+            else "choose a folder that you may write to",
+        ) from error
+
+
+@contextlib.contextmanager
+def writer_lock(path: Path) -> Iterator[None]:
+    """Be the only writer; the system lifts the lock when the process ends, however it ends."""
+    with writing(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            _lock(handle)
+        except OSError as error:
+            raise RegisterError(
+                f"{path.parent}: another process is writing to this register",
+                hint="wait until it has finished, then try again; searching works meanwhile",
+            ) from error
+        yield
+    finally:
+        os.close(handle)  # lifts the lock
+
+
+if os.name == "nt":
+
+    def _lock(handle: int) -> None:
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+
+else:
+
+    def _lock(handle: int) -> None:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,99 @@
+"""Where a register stands: how often it was changed, which files count, what its content is called.
+
+`head.json` remembers this outside the database. A log of SQLite with a flipped byte is read up to
+that byte, in silence: what was committed after is gone. A database that stands before its head has
+lost something. At rest, with an empty log, the head also holds a checksum of the database's file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+HEAD = "head.json"
+
+
+def digest_of(*values: object) -> bytes:
+    """Return eight bytes that change when a value does."""
+    digest = hashlib.blake2b(digest_size=8)
+    for value in values:
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.digest()
+
+
+class State(NamedTuple):
+    """Where a register stands.
+
+    Attributes:
+        generation: How many commits changed what can be found.
+        epoch: Which vectors and pictures count: those of `vectors-EPOCH.f32`.
+        snapshot: Hex SHA-256 of the snapshot before and of what the last commit did.
+    """
+
+    generation: int
+    epoch: int
+    snapshot: str
+
+    @property
+    def digest(self) -> bytes:
+        """Eight bytes that change when the state does."""
+        return digest_of(*self)
+
+
+class Head(NamedTuple):
+    """What `head.json` says: the last commit, and the database's file at rest (0, 0: not told)."""
+
+    generation: int
+    snapshot: str
+    database_bytes: int = 0
+    database_crc: int = 0
+
+    def text(self) -> str:
+        """Return the file's only right content."""
+        told = self._asdict()
+        return json.dumps(told | {"check": digest_of(*self).hex()}, indent=1) + "\n"
+
+
+def write_head(folder: Path, head: Head) -> None:
+    """Write the head, whole or not at all; a register can do without."""
+    part = folder / f"{HEAD}.part"
+    with contextlib.suppress(OSError):
+        part.write_text(head.text(), encoding="utf-8")
+        part.replace(folder / HEAD)
+
+
+def read_head(folder: Path) -> Head | None:
+    """Return the head; None if there is none.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        text = (folder / HEAD).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    told = json.loads(text)
+    if not isinstance(told, dict):
+        raise ValueError("no head")
+    told.pop("check", None)
+    try:
+        head = Head(**told)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    if head.text() != text:
+        raise ValueError("changed since it was written")
+    return head
+
+
+def crc_of_file(path: Path, *, at_once: int = 1 << 20) -> int:
+    """Return the CRC-32 of a file's bytes."""
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(at_once):
+            crc = zlib.crc32(piece, crc)
+    return crc
