@@ -79,10 +79,44 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use: by its affinity, and by its control group."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(seen or 1, int(cgroup_cores() or seen or 1)))
+
+
+def cgroup_cores(root: Path = Path("/")) -> float | None:
+    """Return how many cores' time a container's control group allows; None: no limit is known.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError):
+        return None
+    mount = root / "sys/fs/cgroup"
+    limits = []
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0":  # version 2: every group above limits, too
+            folder = mount
+            for part in ("", *Path(group).parts[1:]):
+                folder = folder / part
+                limits.append(_cores_of(folder / "cpu.max"))
+        elif "cpu" in controllers.split(","):
+            for folder in (mount / "cpu", mount / "cpu" / group.lstrip("/")):
+                limits.append(_cores_of(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us"))
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _cores_of(*files: Path) -> float | None:
+    """Return quota / period as one or two files tell them; None where there is no limit."""
+    try:
+        quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number: no limit
+        return None
 
 
 def host() -> dict[str, str | int | list[str]]:

@@ -40,6 +40,9 @@ LEAST_WIDTH = 8
 BEGINNING = 8
 """Characters that tell a page or a report of ours from any other file, register.json included."""
 
+STDIN = Path("-")
+"""What stands for standard input where a drawing is named."""
+
 QUIET = 30.0
 """Seconds between two lines on how far long work is, where stderr is no terminal."""
 
@@ -262,7 +265,14 @@ def _refuse_another_kind(path: Path, text: str) -> None:
 
 
 def read_drawing(path: Path) -> bytes:
-    """Read a drawing that the user named."""
+    """Read a drawing that the user named; "-" is standard input."""
+    if path == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise DrawingError(
+                "- means standard input, and nothing comes from there",
+                hint="pipe a drawing into it: edge-ret search - < drawing.png",
+            )
+        return sys.stdin.buffer.read()
     try:
         return path.read_bytes()
     except IsADirectoryError as error:
