@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -639,3 +640,146 @@ def test_a_large_design_is_committed_in_pieces(
     assert moments.count("committed") == 3
     assert [figure.figure for figure in register.figures(range(10))] == list(range(1, 11))
     assert register.verify() == []
+
+
+# Removing, compacting, merging, upgrading
+
+
+def told(register: Register) -> list[Any]:
+    """Everything that a register tells of its designs, whatever their rows."""
+    found = []
+    for row, record in zip(
+        register.rows_of().tolist(), register.figures(register.rows_of()), strict=True
+    ):
+        [vector] = register.read_rows([row])
+        found.append(
+            (
+                register.design(record.design),
+                replace(record, row=0),
+                register.picture(row),
+                vector.tobytes(),
+            )
+        )
+    return sorted(found, key=lambda one: (one[0].number, one[1].figure))
+
+
+def test_a_removed_design_is_gone_at_once_and_can_come_back(
+    copied: Path, encoder: fakes.FakeEncoder
+) -> None:
+    with Register.open(copied) as register, Register.open(copied) as reader:
+        before = register.snapshot
+        assert register.remove(["D0003", "D0005"]) == 2
+        assert (register.designs_count, register.figures_count) == (10, 30)
+        assert register.columns.find("D0003") is None
+        with pytest.raises(RegisterError, match="no design D0003"):
+            register.design("D0003")
+        query = query_from_bytes(fakes.drawing(3), "q", cut=False)
+        [result] = search(register, [query], encoder, k=12)
+        assert {hit.design.number for hit in result.hits}.isdisjoint({"D0003", "D0005"})
+        assert len(result.hits) == 10
+        assert register.snapshot != before
+        assert (reader.designs_count, reader.snapshot) == (12, before)
+        assert reader.design("D0003").figures_count == 3  # a snapshot is a snapshot
+        assert register.verify() == []
+        register.add(fakes.designs(12), encoder)
+        assert register.designs_count == 12
+        assert register.verify() == []
+
+
+def test_removing_what_is_not_there_removes_nothing(copied: Path) -> None:
+    with Register.open(copied) as register:
+        with pytest.raises(RegisterError, match="nothing was removed") as caught:
+            register.remove(["D0001", "D0099"])
+        assert "D0009" in caught.value.hint
+        assert register.designs_count == 12
+
+
+def test_compacting_keeps_what_lives_and_sorts_it_by_class(
+    copied: Path, encoder: fakes.FakeEncoder
+) -> None:
+    with Register.open(copied) as register, Register.open(copied) as reader:
+        register.remove(["D0003", "D0005"])
+        before = told(register)
+        register.compact()
+        assert told(register) == before
+        assert (len(register.vectors), register.epoch) == (30, 1)
+        paths = register.label_paths()
+        assert paths == sorted(paths)
+        assert register.verify() == []
+        assert len(content(reader)) == 36  # what it had when it was opened
+        reader.refresh()
+        assert told(reader) == before
+        register.add(fakes.designs(12), encoder)
+        assert register.verify() == []
+
+
+def test_compacting_gives_back_the_bytes_of_removed_designs(copied: Path) -> None:
+    def size() -> int:
+        return sum(path.stat().st_size for path in copied.iterdir() if path.is_file())
+
+    with Register.open(copied) as register:
+        before = size()
+        register.remove([f"D{number:04d}" for number in range(8)])
+        register.compact()
+    assert size() < 0.6 * before
+    assert not [*copied.glob("*-0.*"), *copied.glob("*-wal"), *copied.glob("*.part")]
+
+
+def test_merged_registers_hold_what_both_held(
+    copied: Path, tmp_path: Path, bundle: Bundle, encoder: fakes.FakeEncoder
+) -> None:
+    with (
+        Register.create(tmp_path / "other", bundle) as other,
+        Register.create(tmp_path / "both", bundle) as both,
+        Register.open(copied) as register,
+    ):
+        designs = fakes.designs(14)
+        more = fakes.sheet(fakes.drawing(1, 7), "7.png", single=True)
+        other.add(
+            [replace(designs[1], sheets=(*designs[1].sheets[:1], more)), *designs[12:]], encoder
+        )
+        embedded = encoder.embedded
+        result = register.merge_from(other)
+        assert encoder.embedded == embedded
+        assert (result.designs_added, result.figures_added, result.unchanged) == (2, 7, 1)
+        both.add(designs, encoder)
+        both.add([replace(designs[1], sheets=(more,))], encoder)
+        assert told(register) == told(both)
+        assert register.verify() == []
+        again = register.merge_from(other)
+        assert (again.designs_added, again.figures_added) == (0, 0)
+
+
+def test_registers_that_do_not_fit_are_not_merged(
+    copied: Path, tmp_path: Path, bundle: Bundle
+) -> None:
+    with Register.open(copied) as register:
+        other = fakes.tiny_bundle(tmp_path / "bundle", golden=3)
+        with (
+            Register.create(tmp_path / "other", other) as stranger,
+            pytest.raises(BundleMismatchError),
+        ):
+            register.merge_from(stranger)
+        with (
+            Register.create(tmp_path / "flat", bundle, ("kind", "design")) as flat,
+            pytest.raises(RegisterError, match="levels"),
+        ):
+            register.merge_from(flat)
+        with pytest.raises(RegisterError, match="same register"):
+            register.merge_from(register)
+
+
+def test_a_register_of_schema_1_is_upgraded_by_its_next_writer(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(fakes.PINNED / "register-1", tmp_path / "register-1"))
+    with Register.open(folder) as register, Register.open(folder) as reader:
+        before = told(register)
+        register.add(fakes.designs(4)[2:], load_encoder(register.bundle))
+        assert register.verify() == []
+        register.remove(["D0003"])
+        assert told(register)[: len(before)] == before
+        assert register.designs_count == 3
+        assert told(reader) == before
+        reader.refresh()
+        assert told(reader) == told(register)
+    assert not (folder / "vectors.f32").exists()
+    assert (folder / "vectors-0.f32").exists()

@@ -56,7 +56,7 @@ class Database:
         self.path = path
         self.schema = schema
         self._connection = connection
-        self._writes = False
+        self.tells_head = False
         self._did = hashlib.sha256()
         self._noted = False
 
@@ -135,7 +135,7 @@ class Database:
             connection.close()
             raise
         database = cls(path, connection, schema=int(schema))
-        database._writes = write
+        database.tells_head = write
         return database
 
     def close(self) -> None:
@@ -201,21 +201,23 @@ class Database:
         self._did.update(digest_of(*values))
         self._noted = True
 
-    def commit(self, *, epoch: int | None = None) -> State:
+    def commit(self, *, epoch: int | None = None, generation: int | None = None) -> State:
         """Make everything since `begin` stand for ever; return where the register stands then.
 
         Args:
             epoch: Of the files that count from now on; None: as before.
+            generation: Of what is committed; None: one more than before.
         """
         state = self.state()
         if self._noted or epoch is not None:
             chained = hashlib.sha256(bytes.fromhex(state.snapshot) + self._did.digest())
             epoch = state.epoch if epoch is None else epoch
-            state = State(state.generation + 1, epoch, chained.hexdigest())
+            generation = state.generation + 1 if generation is None else generation
+            state = State(generation, epoch, chained.hexdigest())
             sql = "UPDATE state SET generation = ?, epoch = ?, snapshot = ?, digest = ?"
             self.all(sql, *state, state.digest)
         self.all("COMMIT")
-        if self._writes:
+        if self.tells_head:
             write_head(self.path.parent, Head(state.generation, state.snapshot))
         self._forget()
         return state

@@ -18,8 +18,10 @@ from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import BundleError, BundleMismatchError, RegisterError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.adding import Adder
+from edge_retrieval.register.changing import compact, merge, remove, upgrade
 from edge_retrieval.register.classes import nodes_within
 from edge_retrieval.register.columns import Columns, load_columns, save_columns
+from edge_retrieval.register.copying import DesignReader
 from edge_retrieval.register.database import DAMAGED, SCHEMA, Database
 from edge_retrieval.register.files import (
     RowReader,
@@ -28,7 +30,7 @@ from edge_retrieval.register.files import (
     vectors_name,
     writer_lock,
 )
-from edge_retrieval.register.making import BUNDLE, DATABASE, GRAPH, LOCK, make_folder
+from edge_retrieval.register.making import BUNDLE, DATABASE, LOCK, make_folder
 from edge_retrieval.register.manifest import AGAIN, read_manifest
 from edge_retrieval.register.opening import require_head, writing_in
 from edge_retrieval.register.reading import (
@@ -143,6 +145,10 @@ class Register:
         Raises:
             RegisterError: Something that was committed is gone, or a file is missing or short.
         """
+        if self._old is not None:
+            self._old.close()
+            self._old = None
+            self._database = self._connect()
         head = self._read_head()
         for last_try in (False, True):
             self._state = self._database.hold()
@@ -310,16 +316,76 @@ class Register:
             )
             return adder.add(designs, track)
 
+    def remove(self, numbers: Iterable[str]) -> int:
+        """Remove designs, all of those named or none; their bytes go at `compact`.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            RegisterError: A number names no design; another writer is at work; no permission.
+        """
+        with self._writing() as (database, _):
+            return remove(database, list(numbers))
+
+    def compact(self, *, track: Track = silent) -> None:
+        """Let go of the bytes of removed designs, and let the rows of a class lie side by side.
+
+        Every row gets another number; readers go on with what they have until they refresh.
+
+        Raises:
+            RegisterError: Another writer is at work, no permission, no room, a damaged design.
+        """
+        with self._writing() as (database, store):
+            self.refresh()
+            compact(database, store, self._designs(), track)
+            self._database.rollback()
+            if database.settle():  # else a reader needs the old pages: the next compaction's work
+                database.all("VACUUM")
+
+    def merge_from(self, other: Register, *, track: Track = silent) -> AddResult:
+        """Add the designs of another register; nothing is embedded.
+
+        A design that is here already gets the sheets that it lacks, as with `add`.
+
+        Raises:
+            BundleMismatchError: The other's vectors are of another bundle.
+            RegisterError: The other has other levels or damage; another writer is at work; no
+                permission; a full disk.
+        """
+        self.require(other.bundle)
+        if other.levels != self.levels:
+            raise RegisterError(
+                f"{other.folder}: its levels are {', '.join(other.levels)}, "
+                f"not {', '.join(self.levels)}",
+                hint="index its designs anew into this register",
+            )
+        if other.folder.resolve() == self.folder.resolve():
+            raise RegisterError(f"{other.folder}: is the same register", hint="name another one")
+        with self._writing() as (database, store):
+            return merge(database, store, other._designs(), track)
+
+    def _designs(self) -> DesignReader:
+        return DesignReader(self._database, self._reader, self._pictures, self._old)
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[Database, Store]]:
         """Be the only writer; afterwards see what was written."""
-        with writing_in(self.folder, self.bundle.dim) as (database, store):
+        with writer_lock(self.folder / LOCK):
+            if self._old is not None:
+                self.refresh()  # another process may have brought it up to date
+            if self._old is not None:
+                upgrade(self.folder, self.bundle, self.levels, self._designs())
+                self.refresh()
             self._database.rollback()  # a snapshot held here would keep the log from ending
             try:
-                yield database, store
+                with writing_in(self.folder, self.bundle.dim) as (database, store):
+                    try:
+                        yield database, store
+                    finally:
+                        self._database.rollback()
             finally:
-                self._database.rollback()
-        self.refresh()
+                self.refresh()
 
     def discard_if_empty(self) -> bool:
         """Remove a register that holds no figure, unless a writer is at work in it; say whether.
@@ -333,26 +399,16 @@ class Register:
         return not self.folder.exists()
 
     def index(self) -> Index:
-        """Return what searches these vectors: the graph if one fits them, else all of them."""
-        from edge_retrieval.index import FlatIndex, HnswIndex, graph_pays
+        """Return what searches these vectors exactly."""
+        from edge_retrieval.index import FlatIndex
 
-        path = self.folder / GRAPH
-        if graph_pays(len(self.vectors)) and path.exists():
-            try:
-                return HnswIndex.load(path, self.vectors)
-            except RegisterError:
-                pass  # a cache of earlier vectors, or damaged: exact search needs none
         return FlatIndex(self.vectors)
 
     def build_graph(self) -> None:
-        """Build the graph over all vectors, where it pays; until it is built, search is exact."""
-        from edge_retrieval.index import HnswIndex, graph_pays
+        """Nothing for now: see `plan`."""
 
-        if graph_pays(len(self.vectors)):
-            HnswIndex.build(self.vectors).save(self.folder / GRAPH)
-
-    def require(self, encoder: Encoder) -> None:
-        """Refuse an encoder that did not make these vectors."""
+    def require(self, encoder: Encoder | Bundle) -> None:
+        """Refuse an encoder, or its bundle, that did not make these vectors."""
         if encoder.fingerprint != self.bundle.fingerprint:
             raise BundleMismatchError(
                 f"{self.folder}: made by the bundle {self.bundle.name} "
@@ -421,9 +477,10 @@ class Register:
         return np.flatnonzero(self.columns.sheet_of == np.uint64(sheet_mark(sha256)))
 
     def rows_of_designs(self, numbers: Iterable[str]) -> NDArray[np.int64]:
-        """Return the sorted rows of the figures of some designs; unknown numbers have none."""
+        """Return the sorted rows of the figures of some designs, and of the removed ones."""
         found = [place for place in map(self.columns.find, numbers) if place is not None]
-        return np.flatnonzero(np.isin(self.columns.design_of, found))
+        rows = np.flatnonzero(np.isin(self.columns.design_of, found))
+        return np.union1d(rows, self.columns.dead_rows)
 
     def compared(
         self, rows: NDArray[np.int64] | None, excluded: NDArray[np.int64]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from edge_retrieval.bundle import Bundle
@@ -12,9 +13,12 @@ from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import pictures_name, vectors_name, writing
 from edge_retrieval.register.manifest import MANIFEST, write_manifest
+from edge_retrieval.register.writing import Store
 
 BUNDLE = "bundle"
 DATABASE, GRAPH, LOCK = "designs.sqlite", "graph.hnsw", "writer.lock"
+NEW = f"{DATABASE}.new"
+CACHES = ("pass.*", "graph.*")
 FILES = (DATABASE, vectors_name(0), pictures_name(0))
 
 
@@ -40,6 +44,52 @@ def make_folder(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
             _put(stage, folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def building(folder: Path, fingerprint: str) -> Iterator[Database]:
+    """Make another database beside that of a register; the caller puts it in its place."""
+    path = folder / NEW
+    _unlink(folder, f"{NEW}*")
+    try:
+        Database.create(path, fingerprint)
+        with contextlib.closing(Database.open(path, write=True)) as database:
+            database.tells_head = False
+            yield database
+    except BaseException:
+        _unlink(folder, f"{NEW}*")
+        raise
+
+
+def new_store(folder: Path, epoch: int, dim: int) -> Store:
+    """Return the empty files of a new epoch."""
+    store = Store(folder / vectors_name(epoch), folder / pictures_name(epoch), dim)
+    with writing(folder):
+        store.vectors.write_bytes(b"")
+        store.pictures.write_bytes(b"")
+    return store
+
+
+def remove_strays(folder: Path, epoch: int) -> None:
+    """Remove what work that was killed has left, and the files of other epochs."""
+    kept = {vectors_name(epoch), pictures_name(epoch)}
+    for pattern in ("vectors-*.f32", "pictures-*.bin"):
+        _unlink(folder, pattern, kept)
+    _unlink(folder, f"{NEW}*")
+    _unlink(folder, "*.part")
+
+
+def remove_caches(folder: Path) -> None:
+    """Remove what is worth nothing once rows have other numbers: the caches of search."""
+    for pattern in CACHES:
+        _unlink(folder, pattern)
+
+
+def _unlink(folder: Path, pattern: str, kept: Collection[str] = ()) -> None:
+    for path in folder.glob(pattern):
+        if path.name not in kept:
+            with contextlib.suppress(OSError):  # on Windows a reader may still hold it
+                path.unlink()
 
 
 def _put(stage: Path, folder: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.columns import save_columns
 from edge_retrieval.register.database import DAMAGED, Database
-from edge_retrieval.register.files import pictures_name, vectors_name, writer_lock
-from edge_retrieval.register.making import DATABASE, LOCK
+from edge_retrieval.register.files import pictures_name, vectors_name
+from edge_retrieval.register.making import DATABASE, remove_strays
 from edge_retrieval.register.state import Head, State, crc_of_file, read_head, write_head
 from edge_retrieval.register.tabling import make_columns
 from edge_retrieval.register.writing import Store
@@ -18,41 +18,43 @@ from edge_retrieval.register.writing import Store
 
 @contextlib.contextmanager
 def writing_in(folder: Path, dim: int) -> Iterator[tuple[Database, Store]]:
-    """Be the only writer of a register.
+    """Write in a register, under the writer's lock.
 
     While it is written, the head tells nothing of the database's file. In the end the log is
     brought into the file, the columns are made, and the head tells the file's checksum.
 
     Raises:
-        RegisterError: Another writer is at work, no permission, or something committed is gone.
+        RegisterError: No permission, or something committed is gone.
     """
-    with writer_lock(folder / LOCK):
-        database = Database.open(folder / DATABASE, write=True)
+    with contextlib.closing(Database.open(folder / DATABASE, write=True)) as database:
+        state = database.state()
+        with contextlib.suppress(ValueError):
+            if head := read_head(folder):
+                require_head(database.path, state, head)
+        write_head(folder, Head(state.generation, state.snapshot))
+        remove_strays(folder, state.epoch)
+        store = Store(folder / vectors_name(state.epoch), folder / pictures_name(state.epoch), dim)
+        store.begin(database)
         try:
-            state = database.state()
-            with contextlib.suppress(ValueError):
-                if head := read_head(folder):
-                    require_head(database.path, state, head)
-            write_head(folder, Head(state.generation, state.snapshot))
-            remove_strays(folder, state.epoch)
-            store = Store(
-                folder / vectors_name(state.epoch), folder / pictures_name(state.epoch), dim
-            )
-            store.begin(database)
-            try:
-                yield database, store
-            finally:
-                database.rollback()
+            yield database, store
+        except BaseException:
+            database.rollback()
+            with contextlib.suppress(RegisterError):  # the first error is the one to tell
                 rest(folder, database)
-        finally:
-            database.close()
+            raise
+        rest(folder, database)
 
 
 def rest(folder: Path, database: Database) -> None:
     """Bring the register to rest: an empty log, fresh columns, a head that tells everything."""
+    database.rollback()
     state = database.state()
+    remove_strays(folder, state.epoch)
     save_columns(folder, make_columns(database), state)
-    if database.settle():
+    settled = False
+    with contextlib.suppress(RegisterError):  # no room: the log stays, and nothing is lost
+        settled = database.settle()
+    if settled:
         size, crc = database.path.stat().st_size, crc_of_file(database.path)
         write_head(folder, Head(state.generation, state.snapshot, size, crc))
     else:
@@ -72,12 +74,3 @@ def require_head(path: Path, state: State, head: Head) -> None:
             f"but {head.generation} was committed",
             hint=DAMAGED,
         )
-
-
-def remove_strays(folder: Path, epoch: int) -> None:
-    """Remove files of other epochs, left by a compaction or by its end."""
-    kept = {vectors_name(epoch), pictures_name(epoch)}
-    for path in [*folder.glob("vectors-*.f32"), *folder.glob("pictures-*.bin")]:
-        if path.name not in kept:
-            with contextlib.suppress(OSError):  # on Windows a reader may still hold it
-                path.unlink()

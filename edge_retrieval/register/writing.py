@@ -156,18 +156,22 @@ def drop_problems(database: Database, where: str) -> None:
     database.all("DELETE FROM problems WHERE place = ?", where)
 
 
-def bury_design(database: Database, number: str) -> bool:
-    """Mark the living design of that number as removed; say whether there was one."""
+def bury_designs(database: Database, numbers: Sequence[str]) -> tuple[int, list[str]]:
+    """Mark living designs as removed; return how many, and the numbers that name none."""
+    paths = read_label_tree(database)
+    gone, missing = 0, []
     sql = "SELECT id, node, source, facts FROM designs WHERE number = ? AND dead = 0"
-    found = database.one(sql, number)
-    if found is None:
-        return False
-    design, node, source, facts = found
-    labels = read_label_tree(database).get(node, ())
-    seal = design_digest(number, labels, source, 1, facts)
-    database.all("UPDATE designs SET dead = 1, digest = ? WHERE id = ?", seal, design)
-    database.note("removed", number, seal)
-    return True
+    for number in dict.fromkeys(numbers):
+        found = database.one(sql, number)
+        if found is None:
+            missing.append(number)
+            continue
+        design, node, source, facts = found
+        seal = design_digest(number, paths.get(node, ()), source, 1, facts)
+        database.all("UPDATE designs SET dead = 1, digest = ? WHERE id = ?", seal, design)
+        database.note("removed", number, seal)
+        gone += 1
+    return gone, missing
 
 
 def _node_of(database: Database, labels: tuple[str, ...]) -> int:
