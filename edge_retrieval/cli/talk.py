@@ -294,10 +294,12 @@ def open_bundle(folder: Path | None) -> Bundle:
 
 def chosen_backend(bundle: Bundle, backend: str | None, threads: int | None = None) -> str:
     """Return the backend to load; of "auto", say which one it is and why."""
-    from edge_retrieval.encoder import AUTO, choose_backend
+    from edge_retrieval.encoder import AUTO
 
     if backend != AUTO:
         return backend or bundle.format
+    from edge_retrieval.encoder import choose_backend  # measures: nobody else needs it
+
     choice = choose_backend(bundle, threads=threads)
     say(one_line(f"backend: {choice.why}"))
     return choice.backend

@@ -1,0 +1,203 @@
+"""What does one search cost, from the command line to the printed answer?
+
+Question: CPU and wall seconds and peak memory of `edge-ret search drawing.png --json` in a register
+of 100,000 figures, against a bare script that decodes the same file, runs the same model and
+multiplies the same matrix (`benchmarks/bare.py`), and against rclip 3 over the same vectors with
+the same weights; each a process of its own, in turn.
+
+    python benchmarks/cold_start.py --python base/bin/python --rclip rclip/bin/python --rounds 15
+
+`--python` is an environment with the base install alone, as users have it; `--rclip` one with rclip
+alone. rclip gets the network behind a mean over its three channels and a 2 x 2 mean (it hands over
+256 pixels where the model takes 128), and the length of its vectors set to the model's.
+
+Writes benchmarks/results/cold_start.json; `python benchmarks/render.py` makes the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from made_register import clustered, make_register
+
+from edge_retrieval.arrays import Embeddings
+from edge_retrieval.bundle import Bundle, default_bundle_path
+from edge_retrieval.provenance import host, now, versions
+from edge_retrieval.register.files import vectors_name
+from edge_retrieval.report import save_json
+from edge_retrieval.sample import sample_query
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+RCLIP = "import rclip.model as m; m.Model.VECTOR_SIZE = {dim}; from rclip.main import main; main()"
+
+
+def main() -> None:
+    """Make the registers, run every contestant in turn, save every sample."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--python", default=sys.executable, help="has the base install")
+    parser.add_argument("--rclip", help="a Python that has rclip 3; else it is left out")
+    parser.add_argument("--figures", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--drawing", type=Path, default=sample_query())
+    parser.add_argument("--out", type=Path, default=RESULTS / "cold_start.json")
+    args = parser.parse_args()
+    bundle = Bundle.open(default_bundle_path())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        vectors = clustered(args.figures, bundle.dim)
+        make_register(folder / "register", vectors, bundle)
+        drawing = folder / "pictures" / f"query{args.drawing.suffix}"
+        drawing.parent.mkdir()
+        shutil.copyfile(args.drawing, drawing)
+        contestants = ours_and_bare(args.python, folder, drawing, bundle)
+        if args.rclip:
+            contestants["rclip 3"] = rclip(args.rclip, folder, drawing, bundle, vectors)
+        samples = measure(contestants, args.rounds)
+        rclip_version = args.rclip and version_of(args.rclip, "rclip")
+    save_json(
+        args.out,
+        {
+            "question": "CPU, wall and peak memory of one search, process and all",
+            "figures": args.figures,
+            "dim": bundle.dim,
+            "drawing": args.drawing.name,
+            "rounds": args.rounds,
+            "rclip": rclip_version,
+            "samples": samples,
+            "host": host(),
+            "versions": versions(),
+            "created": now(),
+        },
+    )
+    for contestant, runs in samples.items():
+        cpu, wall, peak = (statistics.median(run[key] for run in runs) for key in KEYS)
+        print(f"{contestant:26} {cpu * 1e3:6.0f} ms CPU {wall * 1e3:6.0f} ms {peak / 1e6:6.0f} MB")
+
+
+KEYS = ("cpu", "wall", "peak")
+
+
+def ours_and_bare(
+    python: str, folder: Path, drawing: Path, bundle: Bundle
+) -> dict[str, tuple[Sequence[str], Mapping[str, str]]]:
+    """Return the commands of ours and of the bare scripts, with their environment."""
+    register = folder / "register"
+    home = {"EDGE_RET_CACHE": str(folder / "cache"), "PYTHONSAFEPATH": "1"}
+    bare = [
+        python, str(HERE / "bare.py"), str(drawing), str(bundle.model),
+        str(register / vectors_name(0)), str(bundle.dim), str(bundle.preprocessing.size),
+    ]  # fmt: skip
+    ours = [python, "-m", "edge_retrieval.cli", "search", str(drawing), "--register"]
+    return {
+        "edge-ret search --json": ([*ours, str(register), "--json"], home),
+        "bare script": (bare, home),
+        "bare script, one thread": ([*bare, "1"], home | {"OPENBLAS_NUM_THREADS": "1"}),
+    }
+
+
+def rclip(
+    python: str, folder: Path, drawing: Path, bundle: Bundle, vectors: Embeddings
+) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Give rclip the same vectors and weights; return its command and environment."""
+    data = folder / "rclip"
+    models = data / "ViT-B-32-256-datacomp_s34b_b86k"
+    models.mkdir(parents=True)
+    wrap(bundle, models / "visual.onnx")
+    (models / "textual.onnx").write_bytes(b"")
+    (data / "tokenizer").mkdir()
+    (data / "tokenizer" / "bpe_simple_vocab_16e6.txt.gz").write_bytes(b"")
+    found = "import rclip.db as d, sys; d.DB(sys.argv[1]).close()"
+    subprocess.run([python, "-c", found, str(data / "db.sqlite3")], check=True)
+    with sqlite3.connect(data / "db.sqlite3") as database:
+        database.executemany(
+            "INSERT INTO images (filepath, modified_at, size, vector) VALUES (?, 0, 0, ?)",
+            (
+                (str(drawing.parent / f"{row}.png"), vector.tobytes())
+                for row, vector in enumerate(np.ascontiguousarray(vectors, np.float32))
+            ),
+        )
+    database.close()
+    command = [python, "-c", RCLIP.format(dim=bundle.dim), "-n", "-t", "10", f"./{drawing.name}"]
+    home = {"RCLIP_DATADIR": str(data), "HF_HUB_OFFLINE": "1", "PWD_OF_RUN": str(drawing.parent)}
+    return command, home
+
+
+def wrap(bundle: Bundle, path: Path) -> None:
+    """Let the network take what rclip hands over: ``(N, 3, 256, 256)``, called "input"."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(bundle.model)
+    side = bundle.preprocessing.size
+    factor = 256 // side
+    [taken], [given] = model.graph.input, model.graph.output
+    opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    grey = (
+        helper.make_node("ReduceMean", ["input", "axes"], ["grey"], keepdims=1)
+        if opset >= 18
+        else helper.make_node("ReduceMean", ["input"], ["grey"], axes=[1], keepdims=1)
+    )
+    if opset >= 18:
+        model.graph.initializer.append(helper.make_tensor("axes", TensorProto.INT64, [1], [1]))
+    shrink = helper.make_node(
+        "AveragePool", ["grey"], [taken.name], kernel_shape=[factor] * 2, strides=[factor] * 2
+    )
+    named = helper.make_node("Identity", [given.name], ["output"])
+    nodes = [grey, shrink, *model.graph.node, named]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.input[0].CopyFrom(
+        helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, 256, 256])
+    )
+    model.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", bundle.dim])
+    )
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def measure(
+    contestants: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], rounds: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Run everything once to warm the disk's cache, then `rounds` times in turn."""
+    samples: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        order = list(contestants) if number % 2 else list(reversed(contestants))
+        for name in order:
+            command, home = contestants[name]
+            folder = home.get("PWD_OF_RUN", str(Path(command[0]).parent))
+            told = subprocess.run(
+                [sys.executable, "-S", str(HERE / "meter.py"), *command],
+                env=os.environ | home, cwd=folder, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            sample = json.loads(told.stdout)
+            if sample["code"]:
+                raise SystemExit(f"{name} ended with {sample['code']}: {' '.join(command)}")
+            if number:
+                samples[name].append(sample)
+    return samples
+
+
+def version_of(python: str, package: str) -> str:
+    """Ask an environment for the version of a package."""
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    return subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""A register of any size for measurements: made vectors, one small picture, no sheet is cut.
+
+    python benchmarks/made_register.py FOLDER --figures 100000
+
+Designs have five views that are near-duplicates of one another; designs of a subclass stand nearer
+together than others. What a search of it costs is what a search of real designs costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from edge_retrieval.arrays import Embeddings
+from edge_retrieval.bundle import Bundle, default_bundle_path
+from edge_retrieval.drawing import to_png
+from edge_retrieval.register import Register
+from edge_retrieval.register.opening import writing_in
+from edge_retrieval.register.writing import NewFigure, put_design, put_figures, put_sheet
+from edge_retrieval.sources import Box, Design
+
+VIEWS = 5
+BATCH = 64
+COMMIT = 100  # batches
+
+
+def clustered(count: int, dim: int, *, seed: int = 0) -> Embeddings:
+    """Return made embeddings: 300 clusters, designs within them, five near views of each.
+
+    Args:
+        count: N.
+        dim: D.
+        seed: Of everything.
+
+    Returns:
+        ``(N, D)`` float32, rows of length 1; rows of a design stand together.
+    """
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((300, dim), np.float32)
+    designs = -(-count // VIEWS)
+    rows = centres[rng.integers(len(centres), size=designs)]  # (designs, D)
+    rows += 0.7 * rng.standard_normal(rows.shape, np.float32)
+    views = np.repeat(rows, VIEWS, axis=0)[:count]  # (N, D)
+    views += 0.25 * rng.standard_normal(views.shape, np.float32)
+    views /= np.linalg.norm(views, axis=1, keepdims=True)
+    return views
+
+
+def make_register(folder: Path, vectors: Embeddings, bundle: Bundle) -> None:
+    """Write a register whose figures have these vectors, five to a design, in 30 subclasses."""
+    image = Image.new("L", (200, 160), 255)
+    ImageDraw.Draw(image).ellipse((20, 20, 180, 140), outline=0, width=3)
+    png = to_png(np.asarray(image))
+    register = Register.create(folder, bundle)
+    with writing_in(folder, bundle.dim) as (database, store):
+        database.begin()
+        pending: list[NewFigure] = []
+        done = batches = 0
+        for row in range(len(vectors)):
+            place, view = divmod(row, VIEWS)
+            if view == 0:
+                klass = f"{1 + place % 30:02d}"
+                design = Design(
+                    number=f"USD{place:07d}",
+                    labels=(klass, f"{klass}-{1 + place // 30 % 5:02d}"),
+                    sheets=(),
+                    where=f"made/{place}",
+                    title=f"Made design {place}",
+                    published=f"{2000 + place % 24}-0{1 + place % 9}-15",
+                    applicants=(f"Applicant {place % 977}",),
+                )
+                key = put_design(database, design, source="made")
+            sha256 = hashlib.sha256(str(row).encode()).hexdigest()
+            sheet = put_sheet(database, key, f"{row}.png", sha256)
+            pending.append(NewFigure(key, sheet, view + 1, Box(0, 0, 200, 160), 0, "", png))
+            if len(pending) == BATCH or row == len(vectors) - 1:
+                put_figures(database, store, pending, vectors[done : done + len(pending)])
+                done += len(pending)
+                pending = []
+                batches += 1
+                if batches % COMMIT == 0:
+                    database.commit()
+                    database.begin()
+        database.commit()
+    register.refresh()
+    register.columns  # noqa: B018  # written beside it
+    register.close()
+
+
+def main() -> None:
+    """Make one on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--figures", type=int, default=100_000)
+    parser.add_argument("--bundle", type=Path, default=None)
+    args = parser.parse_args()
+    bundle = Bundle.open(args.bundle or default_bundle_path())
+    make_register(args.folder, clustered(args.figures, bundle.dim), bundle)
+
+
+if __name__ == "__main__":
+    main()
