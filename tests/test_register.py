@@ -28,6 +28,7 @@ from edge_retrieval.errors import (
 )
 from edge_retrieval.register import Register, adding, making
 from edge_retrieval.register.files import writer_lock
+from edge_retrieval.register.repairing import faults_of, repair
 from edge_retrieval.search import query_from_bytes, search
 from edge_retrieval.sources.design import Design, Problem
 from tests import fakes
@@ -783,3 +784,90 @@ def test_a_register_of_schema_1_is_upgraded_by_its_next_writer(tmp_path: Path) -
         assert told(reader) == told(register)
     assert not (folder / "vectors.f32").exists()
     assert (folder / "vectors-0.f32").exists()
+
+
+# Repairing
+
+
+def damage(folder: Path, name: str, offset: int) -> None:
+    """Change a byte of a file, counted from its end if negative."""
+    data = bytearray((folder / name).read_bytes())
+    data[offset] ^= 0x10
+    (folder / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["columns.bin", "head.json"])
+def test_a_damaged_cache_is_made_anew(copied: Path, name: str) -> None:
+    with Register.open(copied) as register:
+        before = content(register)
+    damage(copied, name, 100)
+    assert any(name in line for line in faults_of(copied))
+    with Register.open(copied) as register:
+        assert content(register) == before
+    assert any(name in line for line in repair(copied)) or name == "columns.bin"
+    assert faults_of(copied) == []
+    assert repair(copied) == []
+
+
+@pytest.mark.parametrize("name", ["vectors-0.f32", "pictures-0.bin"])
+def test_repair_drops_the_designs_that_are_damaged_and_keeps_the_others(
+    copied: Path, name: str
+) -> None:
+    with Register.open(copied) as register:
+        before = told(register)
+    damage(copied, name, -5)
+    assert any(name in line for line in faults_of(copied))
+    [line] = repair(copied)
+    assert "D0011" in line
+    assert faults_of(copied) == []
+    with Register.open(copied) as register:
+        assert told(register) == before[:-3]
+
+
+def test_repair_reads_a_database_of_which_pages_are_damaged(copied: Path) -> None:
+    with Register.open(copied) as register:
+        before = told(register)
+    path = copied / "designs.sqlite"
+    data = path.read_bytes().replace(b"Thing 7", b"Thang 7", 1)
+    index = data.index(b"D0003", data.index(b"Thing 3") + 4096) // 4096  # of the numbers
+    path.write_bytes(data[: index * 4096] + bytes(4096) + data[(index + 1) * 4096 :])
+    damage(copied, "designs.sqlite", 9)  # the header
+    assert faults_of(copied)
+    [line] = repair(copied)
+    assert "D0007" in line
+    assert faults_of(copied) == []
+    with Register.open(copied) as register:
+        assert told(register) == [one for one in before if one[0].number != "D0007"]
+
+
+def test_a_repair_that_fails_leaves_everything_as_it_was(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(copied, "vectors-0.f32", -5)
+    before = {path.name: path.read_bytes() for path in copied.iterdir() if path.is_file()}
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(RegisterError, match="No space left"):
+        patch.setattr(os, "fsync", full)
+        repair(copied)
+    after = {path.name: path.read_bytes() for path in copied.iterdir() if path.is_file()}
+    assert all(after[name] == data for name, data in before.items())
+    assert repair(copied)
+    assert faults_of(copied) == []
+
+
+def test_a_log_that_lost_commits_is_found(copied: Path, encoder: fakes.FakeEncoder) -> None:
+    with Register.open(copied) as reader, Register.open(copied) as register:
+        reader.design("D0000")  # its snapshot keeps the log
+        register.add(fakes.designs(14), encoder)
+        log = copied / "designs.sqlite-wal"
+        torn = Path(shutil.copytree(copied, copied.with_name("torn")))
+        (torn / log.name).write_bytes(log.read_bytes()[:40])
+    with pytest.raises(RegisterError, match="was committed"):
+        Register.open(torn)
+    assert any("lost" in line for line in repair(torn))
+    with Register.open(torn) as register:
+        assert register.designs_count == 12
+        assert register.verify() == []

@@ -195,6 +195,19 @@ def load_columns(folder: Path, state: State | None = None) -> Columns | None:
     return Columns(paths=tuple(map(tuple, header["paths"])), **found)
 
 
+def state_of_columns(folder: Path) -> State | None:
+    """Return the state that the columns are of, None if there are none.
+
+    Raises:
+        RegisterError: The file is damaged.
+    """
+    path = folder / COLUMNS
+    try:
+        return State(*_header(path, path.read_bytes())[0]["state"])
+    except OSError:
+        return None
+
+
 def _names(text: NDArray[np.uint8], count: int) -> tuple[str, ...]:
     return tuple(text.tobytes().decode().split("\0")) if count else ()
 

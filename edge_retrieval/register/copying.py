@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,7 +77,10 @@ class DesignReader:
         self._vectors = vectors
         self._pictures = pictures
         self._old = old
-        self._paths = read_label_tree(database)
+
+    @cached_property
+    def _paths(self) -> dict[int, LabelPath]:
+        return read_label_tree(self._database)
 
     def keys(self, *, by_class: bool) -> list[int]:
         """Return the ids of the living designs, as they were added or by class and number."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_retrieval.arrays import Codes, Embeddings
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import Encoder
-from edge_retrieval.errors import BundleError, BundleMismatchError, RegisterError
+from edge_retrieval.errors import BundleMismatchError, RegisterError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.adding import Adder
 from edge_retrieval.register.changing import compact, merge, remove, upgrade
@@ -30,9 +30,8 @@ from edge_retrieval.register.files import (
     vectors_name,
     writer_lock,
 )
-from edge_retrieval.register.making import BUNDLE, DATABASE, LOCK, make_folder
-from edge_retrieval.register.manifest import AGAIN, read_manifest
-from edge_retrieval.register.opening import require_head, writing_in
+from edge_retrieval.register.making import DATABASE, LOCK, make_folder
+from edge_retrieval.register.opening import open_bundle, require_head, writing_in
 from edge_retrieval.register.reading import (
     read_design,
     read_ends,
@@ -102,19 +101,8 @@ class Register:
             BundleMismatchError: Its bundle is not the one that made its vectors.
             BundleError: Its bundle is broken.
         """
-        manifest = read_manifest(folder)
-        try:
-            bundle = Bundle.open(folder / BUNDLE)
-        except BundleError as error:  # of a register nobody exports the encoder again
-            raise BundleError(
-                str(error), hint=error.hint if "upgrade" in error.hint else AGAIN
-            ) from error
-        if bundle.fingerprint != manifest.fingerprint:
-            raise BundleMismatchError(
-                f"{folder}: its bundle is not the one that made its vectors",
-                hint=AGAIN,
-            )
-        return cls(folder, bundle, manifest.levels)
+        levels, bundle = open_bundle(folder)
+        return cls(folder, bundle, levels)
 
     def _connect(self) -> Database:
         """Open the database; one of schema 1 is read into memory."""

@@ -76,7 +76,7 @@ def remove_strays(folder: Path, epoch: int) -> None:
     for pattern in ("vectors-*.f32", "pictures-*.bin"):
         _unlink(folder, pattern, kept)
     _unlink(folder, f"{NEW}*")
-    _unlink(folder, "*.part")
+    _unlink(folder, "*.part*")
 
 
 def remove_caches(folder: Path) -> None:

@@ -6,14 +6,37 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.errors import BundleError, BundleMismatchError, RegisterError
 from edge_retrieval.register.columns import save_columns
 from edge_retrieval.register.database import DAMAGED, Database
 from edge_retrieval.register.files import pictures_name, vectors_name
-from edge_retrieval.register.making import DATABASE, remove_strays
+from edge_retrieval.register.making import BUNDLE, DATABASE, remove_strays
+from edge_retrieval.register.manifest import AGAIN, read_manifest
 from edge_retrieval.register.state import Head, State, crc_of_file, read_head, write_head
 from edge_retrieval.register.tabling import make_columns
 from edge_retrieval.register.writing import Store
+
+
+def open_bundle(folder: Path) -> tuple[tuple[str, ...], Bundle]:
+    """Return the levels of a register and its bundle, the one that made its vectors.
+
+    Raises:
+        RegisterError: It is no register, or register.json is damaged or newer.
+        BundleMismatchError: The bundle is another one.
+        BundleError: The bundle is broken.
+    """
+    manifest = read_manifest(folder)
+    try:
+        bundle = Bundle.open(folder / BUNDLE)
+    except BundleError as error:  # of a register nobody exports the encoder again
+        hint = error.hint if "upgrade" in error.hint else AGAIN
+        raise BundleError(str(error), hint=hint) from error
+    if bundle.fingerprint != manifest.fingerprint:
+        raise BundleMismatchError(
+            f"{folder}: its bundle is not the one that made its vectors", hint=AGAIN
+        )
+    return manifest.levels, bundle
 
 
 @contextlib.contextmanager

@@ -1,0 +1,117 @@
+"""Repairing a register: what is sound is kept, what is damaged is named and let go.
+
+Whatever is read is held against its checksum, as always. A database whose pages are damaged is read
+record by record, by the records' own numbers, without its indexes; all that is sound is written
+into new files, which take the place of the old ones only when they stand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.errors import RegisterError
+from edge_retrieval.progress import Track, silent
+from edge_retrieval.register.columns import COLUMNS, load_columns
+from edge_retrieval.register.copying import Copier
+from edge_retrieval.register.database import Database
+from edge_retrieval.register.files import writer_lock, writing
+from edge_retrieval.register.folder import Register
+from edge_retrieval.register.making import (
+    DATABASE,
+    LOCK,
+    NEW,
+    building,
+    new_store,
+    remove_caches,
+)
+from edge_retrieval.register.manifest import AGAIN
+from edge_retrieval.register.opening import open_bundle, rest
+from edge_retrieval.register.salvaging import OLD, Salvage
+from edge_retrieval.register.schema1 import VECTORS as OLD_VECTORS
+from edge_retrieval.register.state import HEAD, read_head
+from edge_retrieval.register.writing import put_problem
+
+
+def faults_of(folder: Path) -> list[str]:
+    """Return what is wrong with a register, a line each, even if it cannot be opened.
+
+    Raises:
+        RegisterError: It is no register, or of a newer schema.
+        BundleError: Its bundle is damaged.
+    """
+    open_bundle(folder)
+    try:
+        with Register.open(folder) as register:
+            return register.verify()
+    except RegisterError as error:
+        return [str(error)]
+
+
+def repair(folder: Path, *, track: Track = silent) -> list[str]:
+    """Mend a register; return what was done, a line each; nothing if nothing is wrong.
+
+    Caches are made anew. Designs of which a record, a vector or a picture is damaged are dropped
+    and named; all others are kept.
+
+    Raises:
+        RegisterError: It cannot be mended: register.json is damaged, the database cannot be read at
+            all, another writer is at work, no permission, a full disk.
+        BundleError: Its bundle is damaged: copy that again.
+    """
+    _, bundle = open_bundle(folder)
+    with writer_lock(folder / LOCK):
+        if not faults_of(folder):
+            return []
+        done = _drop_damaged_caches(folder)
+        faults = faults_of(folder)
+        if faults and (folder / OLD_VECTORS).exists():
+            raise RegisterError(f"{folder}: damaged, and of schema 1: {faults[0]}", hint=AGAIN)
+        if faults:
+            done += _build_anew(folder, bundle, track)
+        with contextlib.closing(Database.open(folder / DATABASE, write=True)) as database:
+            rest(folder, database)
+    return done
+
+
+def _drop_damaged_caches(folder: Path) -> list[str]:
+    """Delete caches that are damaged; they are made anew."""
+    done = []
+    checks: dict[str, Callable[[Path], object]] = {COLUMNS: load_columns, HEAD: read_head}
+    for name, check in checks.items():
+        try:
+            check(folder)
+        except (RegisterError, ValueError):
+            with writing(folder):
+                (folder / name).unlink()
+            done.append(f"{name} was damaged: made anew")
+    return done
+
+
+def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
+    """Write what is sound into new files, and let them take the place of the old ones."""
+    try:
+        salvage = Salvage(folder, bundle.dim)
+        store = new_store(folder, salvage.epoch, bundle.dim)
+        with building(folder, bundle.fingerprint) as database:
+            database.begin()
+            copier = Copier(database, store)
+            for whole in track(salvage.designs(), "Repairing"):
+                copier.put(whole)
+            copier.flush()
+            for problem in salvage.problems():
+                put_problem(database, problem)
+            database.commit(epoch=salvage.epoch, generation=salvage.generation)
+        salvage.close()
+        with writing(folder):
+            for suffix in ("-wal", "-shm"):  # a log of the old database must not meet the new one
+                (folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
+            (folder / NEW).replace(folder / DATABASE)
+            (folder / HEAD).unlink(missing_ok=True)
+    finally:
+        for path in folder.glob(f"{OLD}*"):
+            path.unlink()
+    remove_caches(folder)
+    return salvage.lost or ["the database was written anew; nothing was lost"]
