@@ -37,7 +37,7 @@ GROUPS = {
     "data": ("Make drawings.", {"synth": "making.synth"}),
     "register": (
         "Look after a register.",
-        {"verify": "registers.verify", "info": "registers.info"},
+        {name: f"keeping.{name}" for name in ("info", "remove", "compact", "merge", "verify")},
     ),
 }
 """Group -> what it is for, and its commands."""

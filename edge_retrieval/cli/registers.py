@@ -1,4 +1,4 @@
-"""Commands that use a register: index, search and the register's own."""
+"""Commands that fill a register and search in it: index and search."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from edge_retrieval.cli.talk import (
     show_problems,
     write_text,
 )
-from edge_retrieval.errors import DrawingError, RegisterError, SourceError
+from edge_retrieval.errors import DrawingError, SourceError
 
 if TYPE_CHECKING:
     from edge_retrieval.search import SearchResult
@@ -253,44 +253,3 @@ def print_hits(result: SearchResult) -> None:
         rows,
     )
     print(f"  {result.statement}")
-
-
-def verify(register_path: Annotated[Path, typer.Argument(metavar="REGISTER")]) -> None:
-    """Check every byte of a register against what was recorded."""
-    from edge_retrieval.register import Register
-
-    register = Register.open(register_path)
-    faults = register.verify()
-    register.close()
-    if faults:
-        for fault in faults:
-            say(fault)
-        raise RegisterError(
-            f"{register_path}: {count(len(faults), 'fault')}",
-            hint="copy it again, or index the source anew",
-        )
-    print(f"{register_path}: good, {register.designs_count} designs")
-
-
-def info(
-    register_path: Annotated[Path, typer.Argument(metavar="REGISTER")], as_json: JsonFlag = False
-) -> None:
-    """Show what a register holds and which encoder made it."""
-    from edge_retrieval.register import Register
-
-    register = Register.open(register_path)
-    facts = {
-        "register": str(register_path),
-        "designs": register.designs_count,
-        "figures": register.figures_count,
-        "levels": list(register.levels),
-        "bundle": register.bundle.name,
-        "precision": register.bundle.precision,
-        "fingerprint": register.bundle.fingerprint,
-    }
-    register.close()
-    if as_json:
-        print_json(facts)
-        return
-    for name, value in facts.items():
-        print(f"{name:12} {', '.join(value) if isinstance(value, list) else value}")
