@@ -1,14 +1,18 @@
-"""The progress that the command line shows: a bar on a terminal, few lines in a log."""
+"""How the command line talks: a bar on a terminal, few lines in a log; drawings by name or pipe."""
 
 from __future__ import annotations
 
 import io
 import itertools
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from edge_retrieval.cli import talk
 from edge_retrieval.cli.talk import QUIET, bar
+from edge_retrieval.errors import DrawingError
 
 
 class Terminal(io.StringIO):
@@ -126,3 +130,15 @@ def test_items_are_taken_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert next(iter(bar(noted(), "Reading"))) == 0
     assert taken == [0]
+
+
+def test_a_dash_reads_the_drawing_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\x89PNG drawing")))
+    assert talk.read_drawing(Path("-")) == b"\x89PNG drawing"
+
+
+def test_a_dash_with_nobody_piping_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DrawingError, match="standard input") as caught:
+        talk.read_drawing(Path("-"))
+    assert "<" in caught.value.hint
