@@ -20,14 +20,22 @@ QUERY_SIDE = 480
 """Longest side of a query's figure on the page, in pixels."""
 
 
-def to_json(results: Sequence[SearchResult], *, register: Register) -> dict[str, Any]:
+def to_json(
+    results: Sequence[SearchResult], *, register: Register, explain: bool = False
+) -> dict[str, Any]:
     """Return the answers as plain data.
+
+    Args:
+        results: From `search` on `register`.
+        register: What was searched.
+        explain: Add to each result its `plan`, step by step.
 
     Returns:
         `{"schema", "register", "bundle", "fingerprint", "snapshot", "results"}`; each result has
-        `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`, `exact`, `hits`, and
-        each hit `rank`, `score`, `design`, what is known of the design, and the best pair:
-        `figure` of the design and `query_figure`, both counted from 1.
+        `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`, `exact`, `overlap`
+        (None where exact), `statement`, `hits`, and each hit `rank`, `score`, `design`, what is
+        known of the design, and the best pair: `figure` of the design and `query_figure`, both
+        counted from 1.
     """
     return {
         "schema": SCHEMA,
@@ -43,11 +51,22 @@ def to_json(results: Sequence[SearchResult], *, register: Register) -> dict[str,
                 "compared_designs": result.compared_designs,
                 "compared_figures": result.compared_figures,
                 "exact": result.exact,
+                "overlap": result.overlap,
+                "statement": result.statement,
+                **({"plan": _plan_as_data(result)} if explain else {}),
                 "hits": [_hit_as_data(hit) for hit in result.hits],
             }
             for result in results
         ],
     }
+
+
+def _plan_as_data(result: SearchResult) -> list[dict[str, Any]]:
+    steps = result.plan.steps if result.plan is not None else ()
+    return [
+        {"what": step.what, "figures": step.rows, "bytes": step.bytes, "why": step.why}
+        for step in steps
+    ]
 
 
 def _hit_as_data(hit: Hit) -> dict[str, Any]:

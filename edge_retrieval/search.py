@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,10 @@ from edge_retrieval.arrays import Embeddings
 from edge_retrieval.drawing import FigureImage, cut_sheet, whole_sheet
 from edge_retrieval.encoder import Encoder, embed_figures
 from edge_retrieval.errors import ConfigError, RegisterError
-from edge_retrieval.index import FlatIndex, Index
+from edge_retrieval.filters import Chosen, Filters
+from edge_retrieval.index import Index
+from edge_retrieval.plan import Plan
+from edge_retrieval.plan import plan as make_plan
 from edge_retrieval.register import DesignRecord, FigureRecord, Register
 
 
@@ -61,7 +64,13 @@ class SearchResult:
         hits: Best first; equal scores in the order in which the designs were registered.
         compared_designs: How many designs the filters left.
         compared_figures: How many figures they have.
-        exact: Whether every one of them was compared; else the graph chose whom to compare.
+        exact: Whether every one of them was compared, or ruled out by a bound that cannot err;
+            else a graph chose whom to compare.
+        filters: What was asked for: "in 06-01 before 2021-03-04"; "" if nothing was.
+        undated: Designs left out only because their date is not known.
+        overlap: Share of the ten nearest that the graph finds, measured on this register when it
+            was made; None: exact, or not measured.
+        plan: How it was answered.
         seconds: Time by stage; the stages are shared by all queries of one call.
     """
 
@@ -70,17 +79,29 @@ class SearchResult:
     compared_designs: int
     compared_figures: int
     exact: bool
+    filters: str = ""
+    undated: int = 0
+    overlap: float | None = None
+    plan: Plan | None = field(default=None, compare=False, repr=False)
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def statement(self) -> str:
         """Say what was searched and how well, in one line."""
         designs, figures = f"{self.compared_designs:,}", f"{self.compared_figures:,}"
+        among = f"{self.filters} ({figures} figures)".strip()
+        unknown = f"; left out: {self.undated:,} of unknown date" if self.undated else ""
         if self.exact and self.compared_designs == 1:
-            return f"compared exactly with the only design there ({figures} figures)"
+            among = f"{self.filters or 'there'} ({figures} figures)"
+            return f"compared exactly with the only design {among}{unknown}"
         if self.exact:
-            return f"compared exactly with all {designs} designs ({figures} figures)"
-        return f"approximate: a graph over {designs} designs ({figures} figures)"
+            return f"compared exactly with all {designs} designs {among}{unknown}"
+        measured = (
+            ""
+            if self.overlap is None
+            else f", overlap@10 {self.overlap:.2f} measured on this register"
+        )
+        return f"approximate{measured}: a graph over {designs} designs {among}{unknown}"
 
 
 def query_from_bytes(data: bytes, name: str, *, cut: bool = True) -> Query:
@@ -105,9 +126,9 @@ def search(
     *,
     embeddings: Sequence[Embeddings] | None = None,
     k: int = 10,
-    within: Sequence[str] = (),
+    filters: Filters | None = None,
     exclude_self: bool = False,
-    exclude_designs: Iterable[str] = (),
+    exact: bool = False,
     index: Index | None = None,
 ) -> list[SearchResult]:
     """Rank the designs of a register by how much they look like each query.
@@ -119,16 +140,16 @@ def search(
         embeddings: ``(F, D)`` for each query, from such an encoder: one row for each of its
             figures. None: `encoder` makes them.
         k: How many designs to return; all there are, if there are fewer.
-        within: Classes to search in: "06", "06-01", a name of any level. () means all.
+        filters: Which designs to compare; None: all.
         exclude_self: Leave out the figures that come from the same file as the query.
-        exclude_designs: Numbers of designs to leave out.
-        index: Of the register's vectors; None: the graph where there is one, else exact.
+        exact: Let no graph choose whom to compare, however large the register.
+        index: Of the register's vectors; None: what costs least.
 
     Returns:
         An answer for each query, in their order.
 
     Raises:
-        ConfigError: `k` below 1.
+        ConfigError: `k` below 1; a design, applicant or source that is not there; no date.
         RegisterError: The register is empty or damaged.
         BundleMismatchError: The encoder is not the register's.
         TaxonomyError: No design of the register is in such a class.
@@ -140,19 +161,22 @@ def search(
             f"{register.folder}: the register is empty",
             hint=f"add designs: edge-ret index DESIGNS -o {register.folder}",
         )
+    filters = filters or Filters()
+    chosen = filters.choose(register.columns, where=register.folder)
     started = time.perf_counter()
     if embeddings is None:
         embeddings = _embed(register, queries, encoder)
     embedded = time.perf_counter()
-    rows = register.rows_of(within) if within else None
-    always = register.rows_of_designs(exclude_designs)
-    search_in = index or register.index()
-    exact = rows is not None or isinstance(search_in, FlatIndex)
-    results = []
-    for query, vectors in zip(queries, embeddings, strict=True):
-        same = register.rows_of_sheet(query.sha256) if exclude_self and query.sha256 else always
-        ranking = _Ranking(register, search_in, rows, np.union1d(always, same))
-        results.append(ranking.answer(query, vectors, k, exact=exact))
+    figures = sum(map(len, embeddings))
+    if index is None:
+        how = make_plan(register, chosen, figures=figures, exact=exact)
+    else:
+        how = Plan(index, chosen.rows is not None or hasattr(index, "bounds"), None, ())
+    ranking = _Ranking(register, how, chosen, filters.text)
+    results = [
+        ranking.answer(query, vectors, k, exclude_self=exclude_self)
+        for query, vectors in zip(queries, embeddings, strict=True)
+    ]
     ended = time.perf_counter()
     for result in results:
         result.seconds.update(embed=embedded - started, search=ended - embedded)
@@ -176,17 +200,27 @@ def _embed(
 
 @dataclass(frozen=True)
 class _Ranking:
-    """What is searched: the figures of a register, less a filter, less some rows."""
+    """What is searched, and how."""
 
     register: Register
-    index: Index
-    rows: NDArray[np.int64] | None  # candidates; None: all
-    excluded: NDArray[np.int64]
+    plan: Plan
+    chosen: Chosen
+    filters: str
 
-    def answer(self, query: Query, vectors: Embeddings, k: int, *, exact: bool) -> SearchResult:
+    def answer(
+        self, query: Query, vectors: Embeddings, k: int, *, exclude_self: bool
+    ) -> SearchResult:
         """Rank the designs for one query; `vectors` (F, D) are those of its figures."""
-        best = self._best_pairs(vectors, k)
-        self.register.check_rows(row for _, row, _ in best)
+        columns, chosen = self.register.columns, self.chosen
+        without = same = np.empty(0, np.int64)
+        if exclude_self and query.sha256:
+            same = self.register.rows_of_sheet(query.sha256)
+        if chosen.rows is None:
+            without = np.union1d(columns.dead_rows, same)
+            same = np.setdiff1d(same, columns.dead_rows)
+        else:
+            without = same = np.intersect1d(same, chosen.rows)
+        best = self._best_pairs(vectors, k, without)
         figures = self.register.figures(row for _, row, _ in best)
         hits = [
             Hit(
@@ -200,33 +234,52 @@ class _Ranking:
                 zip(best, figures, strict=True), start=1
             )
         ]
-        compared_designs, compared_figures = self.register.compared(self.rows, self.excluded)
-        return SearchResult(query, hits, compared_designs, compared_figures, exact)
+        return SearchResult(
+            query,
+            hits,
+            compared_designs=chosen.designs - self._emptied(same),
+            compared_figures=chosen.figures - len(same),
+            exact=self.plan.exact,
+            filters=self.filters,
+            undated=chosen.undated,
+            overlap=self.plan.overlap,
+            plan=self.plan,
+        )
 
-    def _best_pairs(self, vectors: Embeddings, k: int) -> list[tuple[float, int, int]]:
+    def _best_pairs(
+        self, vectors: Embeddings, k: int, without: NDArray[np.int64]
+    ) -> list[tuple[float, int, int]]:
         """Return score, row and figure of the query for the best pair of each of the k designs.
 
-        Figures are asked for until each figure of the query has met k designs: a design that none
-        of them has met by then is worse than k others.
+        A design among the best k is among the best k of that figure of the query which it is most
+        like.
         """
-        total = len(self.index) if self.rows is None else len(self.rows)
-        ask = min(total, 4 * k + len(self.excluded))
-        while True:
-            found, scores = self.index.search(vectors, ask, rows=self.rows)  # (F, ask)
-            keep = ~np.isin(found, self.excluded)
-            unique, places = np.unique(found, return_inverse=True)
-            designs = self.register.designs_of(unique)[places.reshape(found.shape)]
-            if ask == total or all(
-                len(np.unique(row[kept])) >= k for row, kept in zip(designs, keep, strict=True)
-            ):
-                break
-            ask = min(total, 4 * ask)
+        ranked = self.plan.index.rank(
+            vectors,
+            k,
+            rows=self.chosen.rows,
+            without=without,
+            groups=self.register.columns.design_of,
+        )
+        rows = np.concatenate([found for found, _ in ranked])
+        scores = np.concatenate([cosines for _, cosines in ranked])
+        numbers = np.repeat(np.arange(len(ranked)), [len(found) for found, _ in ranked])
+        designs = self.register.columns.design_of[rows]
         best: dict[int, tuple[float, int, int]] = {}
-        number, column = np.nonzero(keep)
-        order = np.lexsort((number, found[keep], -scores[keep]))
-        for i in order.tolist():
-            f, c = number[i], column[i]
-            best.setdefault(int(designs[f, c]), (float(scores[f, c]), int(found[f, c]), int(f)))
+        for i in np.lexsort((numbers, rows, -scores)).tolist():
+            best.setdefault(int(designs[i]), (float(scores[i]), int(rows[i]), int(numbers[i])))
             if len(best) == k:
                 break
         return list(best.values())
+
+    def _emptied(self, rows: NDArray[np.int64]) -> int:
+        """Return how many designs have no other figure among the candidates than `rows`."""
+        if not len(rows):
+            return 0
+        design_of = self.register.columns.design_of
+        designs, gone = np.unique(design_of[rows], return_counts=True)
+        others = design_of if self.chosen.rows is None else design_of[self.chosen.rows]
+        return sum(
+            int(np.count_nonzero(others == design)) == count
+            for design, count in zip(designs.tolist(), gone.tolist(), strict=True)
+        )

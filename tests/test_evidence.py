@@ -12,6 +12,7 @@ import pytest
 
 from edge_retrieval.drawing import from_png
 from edge_retrieval.evidence import to_html, to_json
+from edge_retrieval.filters import Filters
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
 from edge_retrieval.taxonomy import locarno_title
@@ -155,7 +156,9 @@ def test_the_data_are_json_and_tell_what_the_hits_tell(
 def test_an_answer_with_something_left_out_is_json_too(register: Register) -> None:
     asked = query_from_bytes(fakes.drawing(50), "own.png", cut=False)
     encoder = fakes.FakeEncoder(register.bundle.fingerprint)
-    found = search(register, [asked], encoder, exclude_self=True, within=["06"], k=2)
-    found += search(register, [asked], encoder, exclude_self=True, exclude_designs=["D0001"])
+    only = Filters(classes=["06"])
+    found = search(register, [asked], encoder, exclude_self=True, filters=only, k=2)
+    other = Filters(not_designs=["D0001"])
+    found += search(register, [asked], encoder, exclude_self=True, filters=other)
     data = json.loads(json.dumps(to_json(found, register=register)))
     assert [result["compared_designs"] for result in data["results"]] == [4, 5]

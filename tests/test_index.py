@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_retrieval import graph_file
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import ConfigError, RegisterError
-from edge_retrieval.index import GRAPH_FROM, FlatIndex, HnswIndex, graph_pays
+from edge_retrieval.index import ArrayVectors, FlatIndex, exact, graph_file
+from edge_retrieval.index.graph import HnswIndex
 from edge_retrieval.metrics import overlap_at_k
 
 
@@ -59,7 +59,7 @@ def vectors() -> Embeddings:
 
 @pytest.fixture(scope="module")
 def graph(vectors: Embeddings) -> HnswIndex:
-    return HnswIndex.build(vectors)
+    return HnswIndex.build(vectors, m=16)
 
 
 # ------------------------------------------------------------------ exact search
@@ -135,11 +135,12 @@ def test_a_memory_map_answers_as_the_array_does(tmp_path, vectors):
     same(FlatIndex(mapped, chunk=300).search(vectors[:5], 10), expected)
 
 
-def test_memory_is_bounded_by_the_chunk_not_by_the_index():
-    index = FlatIndex(clustered(20_000, dim=16), chunk=500)
-    queries = index.vectors[:100]
+def test_memory_is_bounded_not_by_the_index(monkeypatch):
+    monkeypatch.setattr(exact, "BOUNDS_AT_ONCE", 100_000)
+    vectors = clustered(20_000, dim=16)
+    index = FlatIndex(vectors, chunk=500)
     tracemalloc.start()
-    index.search(queries, 10)
+    index.search(vectors[:100], 10)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000  # all similarities at once would be 8 MB
@@ -189,12 +190,6 @@ def test_a_setting_that_makes_no_sense_is_an_error(vectors, setting):
         HnswIndex.build(vectors, **setting)
 
 
-def test_a_graph_is_built_from_two_hundred_thousand_vectors_on():
-    assert not graph_pays(0)
-    assert not graph_pays(GRAPH_FROM - 1)
-    assert graph_pays(GRAPH_FROM)
-
-
 # ------------------------------------------------------------------ the graph
 
 
@@ -209,7 +204,7 @@ def test_the_graph_finds_what_exact_search_finds(vectors, graph):
 
 
 def test_the_same_vectors_give_the_same_graph(tmp_path, vectors, graph):
-    for name, index in (("a", graph), ("b", HnswIndex.build(vectors))):
+    for name, index in (("a", graph), ("b", HnswIndex.build(vectors, m=16))):
         index.save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
@@ -275,24 +270,42 @@ def test_a_flipped_byte_of_the_graph_is_refused(saved, vectors, place):
         HnswIndex.load(saved, vectors)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_flipped_byte_of_the_record_is_refused(saved, vectors, share):
+    side = graph_file.side_of(saved)
+    flip(side, int(share * side.stat().st_size))
+    with pytest.raises(RegisterError, match=r"changed since|cannot be read|makes? no sense"):
+        HnswIndex.load(saved, vectors)
+
+
 def test_a_graph_of_another_length_is_refused(saved, vectors):
     saved.write_bytes(saved.read_bytes()[:-1])
     with pytest.raises(RegisterError, match="the graph is damaged: bytes"):
         HnswIndex.load(saved, vectors)
 
 
-def test_a_graph_of_other_vectors_is_refused(saved, vectors):
-    changed = vectors.copy()
-    changed[7, 7] += np.float32(1e-6)
-    for name, other in (
-        ("dim", vectors[:, :16]),
-        ("count", vectors[:-1]),
-        ("vectors", changed),
-        ("vectors", vectors[::-1]),
+def test_a_graph_of_other_vectors_is_refused(tmp_path, graph, vectors):
+    path = tmp_path / "graph"
+    graph.save(path, of="these")
+    for match, other, name in (
+        ("of other vectors: dim", vectors[:, :16], "these"),
+        ("of other vectors: count", vectors[:-1], "these"),
+        ("of other vectors: vectors", vectors, "those"),
+        ("damaged: a vector is not the one given", vectors[::-1], "these"),
     ):
-        with pytest.raises(RegisterError, match=f"of other vectors: {name}") as error:
-            HnswIndex.load(saved, other)
+        with pytest.raises(RegisterError, match=match) as error:
+            HnswIndex.load(path, other, of=lambda count, name=name: name)
         assert "built again" in error.value.hint
+    assert len(HnswIndex.load(path, vectors, of=lambda count: "these")) == 2000
+
+
+def test_vectors_added_after_the_graph_was_made_are_found(saved, vectors):
+    later = np.concatenate([vectors, clustered(300, seed=9)])
+    index = HnswIndex.load(saved, later)
+    found, _ = index.search(later[2000::7], 10)
+    exact_found, _ = FlatIndex(later).search(later[2000::7], 10)
+    assert found[:, 0].tolist() == list(range(2000, 2300, 7))
+    assert overlap_at_k(found, exact_found, 10).mean() >= 0.95
 
 
 def test_a_missing_graph_is_refused(saved, vectors):
@@ -312,9 +325,10 @@ def test_a_missing_graph_is_refused(saved, vectors):
         ({"ef": "64"}, "does not describe a graph"),
         ({"count": True}, "does not describe a graph"),
         ({"ef": 0}, "m 16 or ef 0 makes no sense"),
-        ({"m": 1}, "m 1 or ef 64 makes no sense"),
+        ({"m": 1}, "m 1 or ef 160 makes no sense"),
         ({"m": 10**30}, "makes no sense"),
-        ({"schema": 2}, "schema 2 is not 1"),
+        ({"schema": 1}, "schema 1 is not 2"),
+        ({"directions": "AAAA"}, "directions make no sense"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_refused(saved, vectors, content, message):
@@ -322,7 +336,7 @@ def test_a_record_that_cannot_be_read_is_refused(saved, vectors, content, messag
     if content is None:
         side.unlink()
     elif isinstance(content, dict):
-        side.write_text(json.dumps(json.loads(side.read_text()) | content))
+        side.write_text(graph_file.sealed(json.loads(side.read_text()) | content))
     else:
         side.write_bytes(content)
     with pytest.raises(RegisterError, match=message):
@@ -379,9 +393,11 @@ def test_a_crafted_graph_with_a_matching_record_never_reaches_hnswlib(saved, vec
             content[place : place + 4] = word.to_bytes(4, "little")
         saved.write_bytes(content)
         changed = record | {"sha256": graph_file.sha256_of(saved)}
-        graph_file.side_of(saved).write_text(json.dumps(changed))
+        graph_file.side_of(saved).write_text(graph_file.sealed(changed))
         try:
-            graph_file.check(saved, vectors)  # never load: hnswlib might take the process along
+            graph_file.check(
+                saved, ArrayVectors(vectors), of=lambda count: ""
+            )  # never load: hnswlib might take the process along
         except RegisterError as error:
             assert "the graph is damaged" in str(error), name
         else:
@@ -393,9 +409,9 @@ def test_a_crafted_graph_of_another_length_is_refused(saved, vectors):
     for content in (good[:50], good[:5000], good[:-4], good + bytes(4), good + b"x"):
         saved.write_bytes(content)
         changed = record | {"sha256": graph_file.sha256_of(saved), "bytes": len(content)}
-        graph_file.side_of(saved).write_text(json.dumps(changed))
+        graph_file.side_of(saved).write_text(graph_file.sealed(changed))
         with pytest.raises(RegisterError, match="the graph is damaged"):
-            graph_file.check(saved, vectors)
+            graph_file.check(saved, ArrayVectors(vectors), of=lambda count: "")
 
 
 def test_a_failed_save_leaves_the_old_graph(saved, vectors, monkeypatch):
@@ -426,6 +442,7 @@ def test_a_short_write_of_hnswlib_is_found(tmp_path, graph, monkeypatch):
         def index_file_size(self) -> int:
             return 1000
 
+    side = graph_file.Side(2000, "", np.eye(32), None, graph.settings)
     with pytest.raises(RegisterError, match="the disk may be full"):
-        graph_file.write(tmp_path / "graph", Short(), graph._exact.vectors, graph.settings)
+        graph_file.write(tmp_path / "graph", Short(), side)
     assert not list(tmp_path.iterdir())

@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors", "arrays", "progress", "staging", "page", "cache"),
     ("provenance", "taxonomy", "speed"),
-    ("sources", "drawing", "graph_file", "index", "metrics", "report"),
+    ("sources", "drawing", "index", "metrics", "report"),
     ("golden", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
-    ("search",),
+    ("filters", "plan", "search"),
     ("sample", "evidence", "bench", "evaluate", "doctor", "causes"),
     ("server",),
     ("cli",),

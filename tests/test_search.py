@@ -16,7 +16,8 @@ from edge_retrieval.errors import (
     RegisterError,
     TaxonomyError,
 )
-from edge_retrieval.index import HnswIndex
+from edge_retrieval.filters import Filters
+from edge_retrieval.index.graph import HnswIndex
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
 from edge_retrieval.sources import open_source
@@ -132,7 +133,7 @@ def test_a_filter_leaves_only_its_classes_and_still_gives_k(
     register: Register, encoder: fakes.FakeEncoder
 ) -> None:
     asked = query((99, 50))
-    [result] = search(register, [asked], encoder, k=8, within=["06-01", "12"])
+    [result] = search(register, [asked], encoder, k=8, filters=Filters(classes=["06-01", "12"]))
     rows = register.rows_of(["06-01", "12"]).tolist()
     assert numbers(result) == [n for n, _ in slowly(register, asked, encoder, rows)][:8]
     assert {hit.design.locarno for hit in result.hits} == {"06-01", "12-08"}
@@ -144,7 +145,7 @@ def test_a_class_without_designs_is_an_error(
     register: Register, encoder: fakes.FakeEncoder
 ) -> None:
     with pytest.raises(TaxonomyError, match="'09'"):
-        search(register, [query((1, 1))], encoder, within=["09"])
+        search(register, [query((1, 1))], encoder, filters=Filters(classes=["09"]))
 
 
 def test_a_drawing_that_is_registered_finds_itself(
@@ -172,7 +173,8 @@ def test_excluded_designs_are_not_found_and_not_counted(
     register: Register, encoder: fakes.FakeEncoder
 ) -> None:
     asked = query((99, 50))
-    [result] = search(register, [asked], encoder, k=DESIGNS, exclude_designs=["CROWD", "D0001"])
+    without = Filters(not_designs=["CROWD", "D0001"])
+    [result] = search(register, [asked], encoder, k=DESIGNS, filters=without)
     assert len(result.hits) == DESIGNS - 1
     assert not {"CROWD", "D0001"} & set(numbers(result))
     assert (result.compared_designs, result.compared_figures) == (23, 69)
@@ -181,9 +183,8 @@ def test_excluded_designs_are_not_found_and_not_counted(
 def test_a_filter_that_exclusion_empties_gives_no_hits(
     register: Register, encoder: fakes.FakeEncoder
 ) -> None:
-    [result] = search(
-        register, [query((99, 50))], encoder, within=["31"], exclude_designs=["CROWD"]
-    )
+    nothing = Filters(classes=["31"], not_designs=["CROWD"])
+    [result] = search(register, [query((99, 50))], encoder, filters=nothing)
     assert (result.hits, result.compared_designs, result.compared_figures) == ([], 0, 0)
 
 

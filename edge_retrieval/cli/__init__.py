@@ -24,7 +24,7 @@ ABOUT = "Find the registered designs that look like a drawing: offline, on this 
 
 COMMANDS = {
     "index": "registers.index",
-    "search": "registers.search",
+    "search": "searching.search",
     "eval": "measures.evaluate",
     "bench": "measures.bench",
     "doctor": "checking.doctor",

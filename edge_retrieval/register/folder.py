@@ -7,7 +7,6 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +46,6 @@ from edge_retrieval.register.verifying import damages
 from edge_retrieval.register.writing import Store
 from edge_retrieval.sources.design import Design, Problem
 from edge_retrieval.taxonomy import LOCARNO_LEVELS, LabelPath, Taxonomy
-
-if TYPE_CHECKING:
-    from edge_retrieval.index import Index
 
 
 class Register:
@@ -386,15 +382,6 @@ class Register:
                 shutil.rmtree(self.folder, ignore_errors=True)
         return not self.folder.exists()
 
-    def index(self) -> Index:
-        """Return what searches these vectors exactly."""
-        from edge_retrieval.index import FlatIndex
-
-        return FlatIndex(self.vectors)
-
-    def build_graph(self) -> None:
-        """Nothing for now: see `plan`."""
-
     def require(self, encoder: Encoder | Bundle) -> None:
         """Refuse an encoder, or its bundle, that did not make these vectors."""
         if encoder.fingerprint != self.bundle.fingerprint:
@@ -463,23 +450,6 @@ class Register:
     def rows_of_sheet(self, sha256: str) -> NDArray[np.int64]:
         """Return the sorted rows of the figures cut from a sheet with these bytes."""
         return np.flatnonzero(self.columns.sheet_of == np.uint64(sheet_mark(sha256)))
-
-    def rows_of_designs(self, numbers: Iterable[str]) -> NDArray[np.int64]:
-        """Return the sorted rows of the figures of some designs, and of the removed ones."""
-        found = [place for place in map(self.columns.find, numbers) if place is not None]
-        rows = np.flatnonzero(np.isin(self.columns.design_of, found))
-        return np.union1d(rows, self.columns.dead_rows)
-
-    def compared(
-        self, rows: NDArray[np.int64] | None, excluded: NDArray[np.int64]
-    ) -> tuple[int, int]:
-        """Return how many designs and figures `rows` (None: all) hold without `excluded`."""
-        left = np.setdiff1d(self.rows_of() if rows is None else rows, excluded, assume_unique=True)
-        return len(np.unique(self.designs_of(left))), len(left)
-
-    def designs_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return an integer per row that tells designs apart: equal for figures of one design."""
-        return self.columns.design_of[rows].astype(np.int64)
 
     def label_paths(self) -> list[LabelPath]:
         """Return the full label path of each row, the design's number last.

@@ -9,24 +9,27 @@ The graph is a cache: whatever is refused here can be built again from the vecto
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
+from edge_retrieval.index.stored import Vectors
 from edge_retrieval.provenance import sha256_of
 
-GRAPH_SCHEMA = 1
+GRAPH_SCHEMA = 2
 SETTINGS = ("m", "ef_construction", "ef", "seed", "threads")
-READ_AT_ONCE = 65_536  # vectors
+READ_AT_ONCE = 16_384  # vectors
+CLOSE = 1e-4  # a coordinate made on another machine differs by no more
 LARGEST = 10_000  # m or ef: hnswlib's own bound of m, and far above any sensible ef
 HEADER = np.dtype(
     [
@@ -40,8 +43,27 @@ HEADER = np.dtype(
 )
 
 
-def write(path: Path, graph: Any, vectors: Embeddings, settings: Mapping[str, int]) -> None:
-    """Write an `hnswlib.Index` over `vectors` to `path`, and `path`.json beside it.
+@dataclass(frozen=True)
+class Side:
+    """What stands beside a graph.
+
+    Attributes:
+        count: How many vectors it is over.
+        vectors: What names exactly these; given by whoever keeps them.
+        directions: ``(D, P)`` float64: what the vectors were multiplied by.
+        overlap: Share of the ten nearest that it finds; None: not measured.
+        settings: m, ef_construction, ef, seed, threads.
+    """
+
+    count: int
+    vectors: str
+    directions: NDArray[np.float64]
+    overlap: float | None
+    settings: Mapping[str, int]
+
+
+def write(path: Path, graph: Any, side: Side) -> None:
+    """Write an `hnswlib.Index` to `path`, and what it must agree with to `path`.json.
 
     Raises:
         RegisterError: The disk is full or the folder cannot be written.
@@ -52,54 +74,88 @@ def write(path: Path, graph: Any, vectors: Embeddings, settings: Mapping[str, in
             # hnswlib does not look whether its writes succeeded.
             if part.stat().st_size != graph.index_file_size():
                 raise OSError("the disk may be full")
-            side = {
+            facts = {
                 "schema": GRAPH_SCHEMA,
                 "sha256": sha256_of(part),
                 "bytes": part.stat().st_size,
-                "dim": vectors.shape[1],
-                "count": len(vectors),
-                "vectors": fingerprint(vectors),
-                **settings,
+                "count": side.count,
+                "dim": side.directions.shape[0],
+                "vectors": side.vectors,
+                "directions": b64encode(side.directions.astype("<f8").tobytes()).decode(),
+                "overlap": -1.0 if side.overlap is None else side.overlap,
+                **side.settings,
             }
         with _replacing(side_of(path)) as part:
-            part.write_text(json.dumps(side, indent=1, sort_keys=True) + "\n", "utf-8")
+            part.write_text(sealed(facts), "utf-8")
     except (OSError, RuntimeError) as error:
         hint = "check that the folder is writable and the disk has room"
         raise RegisterError(f"{path}: cannot write the graph: {error}", hint=hint) from error
 
 
-def check(path: Path, vectors: Embeddings) -> dict[str, int]:
+def check(path: Path, vectors: Vectors, *, of: Callable[[int], str]) -> Side:
     """Compare a graph on disk with what was recorded of it and with `vectors`.
 
-    Returns:
-        The settings it was built with: m, ef_construction, ef, seed, threads.
+    Args:
+        path: Where it is.
+        vectors: What it, or its beginning, should be over.
+        of: Gives what names exactly the first so many vectors.
 
     Raises:
         RegisterError: The graph is missing, damaged, or of other vectors.
     """
-    side = _read_side(path)
+    side = check_file(path)
+    if not side.count <= len(vectors):
+        raise bad(path, f"the graph is of other vectors: count is {side.count}, not {len(vectors)}")
+    given = {
+        "dim": (side.directions.shape[0], vectors.dim),
+        "vectors": (side.vectors, of(side.count)),
+    }
+    for name, (found, value) in given.items():
+        if found != value:
+            raise bad(path, f"the graph is of other vectors: {name} is {found}, not {value}")
+    if fault := _fault(path, vectors, side):
+        raise bad(path, f"the graph is damaged: {fault}")
+    return side
+
+
+def check_file(path: Path) -> Side:
+    """Compare the bytes of a graph on disk with what was recorded of them.
+
+    Raises:
+        RegisterError: The graph is missing or damaged.
+    """
+    facts = _read_side(path)
     try:
         found = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     except OSError as error:
         raise bad(path, f"cannot read the graph: {error.strerror}") from error
     for name, value in found.items():
-        if side[name] != value:
-            raise bad(path, f"the graph is damaged: {name} is {value}, not {side[name]}")
-    given = {"dim": vectors.shape[1], "count": len(vectors), "vectors": fingerprint(vectors)}
-    for name, value in given.items():
-        if side[name] != value:
-            raise bad(path, f"the graph is of other vectors: {name} is {side[name]}, not {value}")
-    if fault := _fault(path, vectors, side["m"]):
-        raise bad(path, f"the graph is damaged: {fault}")
-    return {name: side[name] for name in SETTINGS}
+        if facts[name] != value:
+            raise bad(path, f"the graph is damaged: {name} is {value}, not {facts[name]}")
+    return Side(
+        count=facts["count"],
+        vectors=facts["vectors"],
+        directions=_directions(path, facts),
+        overlap=None if facts["overlap"] < 0 else facts["overlap"],
+        settings={name: facts[name] for name in SETTINGS},
+    )
 
 
-def fingerprint(vectors: Embeddings) -> str:
-    """Return the hex SHA-256 of the vectors, row after row, little-endian; read in chunks."""
-    digest = hashlib.sha256(json.dumps(vectors.shape).encode())
-    for start in range(0, len(vectors), READ_AT_ONCE):
-        digest.update(np.ascontiguousarray(vectors[start : start + READ_AT_ONCE], "<f4").data)
-    return digest.hexdigest()
+def _directions(path: Path, facts: dict[str, Any]) -> NDArray[np.float64]:
+    """Return (D, P), or refuse what cannot be it."""
+    with suppress(ValueError):
+        numbers = np.frombuffer(b64decode(facts["directions"], validate=True), "<f8")
+        directions = numbers.reshape(facts["dim"], -1)
+        if directions.shape[1] and np.isfinite(directions).all():
+            return directions
+    raise bad(side_of(path), "its directions make no sense")
+
+
+def sealed(facts: Mapping[str, Any]) -> str:
+    """Return what stands in the file beside a graph, with a checksum of itself."""
+    told = {name: value for name, value in facts.items() if name != "check"}
+    check = zlib.crc32(json.dumps(told, sort_keys=True).encode())
+    return json.dumps({**told, "check": check}, indent=1, sort_keys=True) + "\n"
 
 
 def side_of(path: Path) -> Path:
@@ -115,10 +171,12 @@ def bad(path: Path, why: str) -> RegisterError:
 def _read_side(path: Path) -> dict[str, Any]:
     """Read what a graph must agree with; every value present and of the right type."""
     try:
-        side = json.loads(side_of(path).read_text("utf-8"))
+        text = side_of(path).read_text("utf-8")
+        side = json.loads(text)
     except (OSError, ValueError) as error:
         raise bad(side_of(path), f"cannot be read: {error}") from error
-    types: dict[str, type] = {"schema": int, "sha256": str, "vectors": str}
+    types: dict[str, type] = {"schema": int, "sha256": str, "vectors": str, "directions": str}
+    types["overlap"] = float
     types |= dict.fromkeys(("bytes", "dim", "count", *SETTINGS), int)
     if not isinstance(side, dict) or any(type(side.get(k)) is not t for k, t in types.items()):
         raise bad(side_of(path), "does not describe a graph")
@@ -126,18 +184,20 @@ def _read_side(path: Path) -> dict[str, Any]:
         raise bad(side_of(path), f"schema {side['schema']} is not {GRAPH_SCHEMA}")
     if not (2 <= side["m"] <= LARGEST and 1 <= side["ef"] <= LARGEST):
         raise bad(side_of(path), f"m {side['m']} or ef {side['ef']} makes no sense")
+    if text != sealed(side):
+        raise bad(side_of(path), "has changed since it was written")
     return side
 
 
-def _fault(path: Path, vectors: Embeddings, m: int) -> str | None:
+def _fault(path: Path, vectors: Vectors, side: Side) -> str | None:
     """Return what in the file would lead hnswlib astray; None if nothing.
 
     The form, as hnswlib 0.8 writes it (hnswalg.h, saveIndex): a header; for each vector its links
     at level 0, the vector and its label; for each vector the bytes of its upper links, and these.
     """
-    count, dim = vectors.shape
+    count, dim, m = side.count, side.directions.shape[1], side.settings["m"]
     element = np.dtype(
-        [("n", "<u4"), ("links", "<u4", 2 * m), ("vector", "<u4", dim), ("label", "<u8")]
+        [("n", "<u4"), ("links", "<u4", 2 * m), ("vector", "<f4", dim), ("label", "<u8")]
     )
     if path.stat().st_size < HEADER.itemsize + count * element.itemsize:
         return "too short"
@@ -149,29 +209,35 @@ def _fault(path: Path, vectors: Embeddings, m: int) -> str | None:
     if count == 0:
         empty = header["top"] == -1 and path.stat().st_size == HEADER.itemsize
         return None if empty else "it should be empty"
-    elements = np.memmap(path, element, "r", offset=HEADER.itemsize, shape=(count,))
-    end = HEADER.itemsize + elements.nbytes
+    end = HEADER.itemsize + count * element.itemsize
     if (path.stat().st_size - end) % 4:
         return "its length"
-    return _fault_at_the_bottom(elements, vectors, m) or _fault_above(
-        np.fromfile(path, "<u4", offset=end), header, count, m
-    )
+    with path.open("rb") as file:  # not mapped: what is mapped counts as memory of the process
+        file.seek(HEADER.itemsize)
+        fault = _fault_at_the_bottom(file, element, vectors, side)
+    return fault or _fault_above(np.fromfile(path, "<u4", offset=end), header, count, m)
 
 
-def _fault_at_the_bottom(elements: NDArray[np.void], vectors: Embeddings, m: int) -> str | None:
+def _fault_at_the_bottom(
+    file: BinaryIO, element: np.dtype[np.void], vectors: Vectors, side: Side
+) -> str | None:
     """Look at level 0: links lead to vectors, each vector is there once and is the one given."""
-    count = len(vectors)
+    count = side.count
     seen = np.zeros(count, bool)
     for start in range(0, count, READ_AT_ONCE):
-        piece = elements[start : start + READ_AT_ONCE]
+        piece = np.fromfile(file, element, count=min(READ_AT_ONCE, count - start))
         if not _lead_within(piece["n"], piece["links"], count):
             return "a link leads nowhere"
-        labels = piece["label"]
-        if (labels >= count).any():
+        labels = piece["label"].astype(np.int64)
+        if (piece["label"] >= count).any():
             return "a label stands for no vector"
         seen[labels] = True
-        given = np.ascontiguousarray(vectors[labels], "<f4").view("<u4")
-        if not np.array_equal(piece["vector"], given):
+        one_after_another = labels[0] + np.arange(len(labels))
+        if np.array_equal(labels, one_after_another):
+            given = vectors.span(int(labels[0]), int(labels[-1]) + 1)
+        else:  # several threads built it
+            given = vectors.take(labels)
+        if not (np.abs(piece["vector"] - given @ side.directions) <= CLOSE).all():
             return "a vector is not the one given"
     return None if seen.all() else "a vector is missing"
 

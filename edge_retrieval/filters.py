@@ -1,0 +1,226 @@
+"""Which designs are compared: by class, date, applicant, source and number."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_retrieval.errors import ConfigError
+from edge_retrieval.register.classes import nodes_within
+from edge_retrieval.register.columns import Columns
+
+Mask = NDArray[np.bool_]
+SHOWN = 6
+"""So many near names are shown in a hint."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the user asked for; a design must meet all of it, and of a list any one.
+
+    Attributes:
+        classes: Only these: "06", "06-01", a name of any level; with all that lies below.
+        not_classes: None of these.
+        before: Only designs dated before this day: "2021-03-04", "2021-03" or "2021".
+        after: Only designs dated on this day or later. The date is that of publication, else that
+            of filing; a design without one is left out, and counted.
+        applicants: Only those with one of these texts in an applicant's name, in any case.
+        not_applicants: None of those.
+        sources: Only designs that were indexed from one of these.
+        not_sources: None of those.
+        designs: Only these numbers.
+        not_designs: None of these.
+    """
+
+    classes: Sequence[str] = ()
+    not_classes: Sequence[str] = ()
+    before: str | None = None
+    after: str | None = None
+    applicants: Sequence[str] = ()
+    not_applicants: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    not_sources: Sequence[str] = ()
+    designs: Sequence[str] = ()
+    not_designs: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+    @property
+    def text(self) -> str:
+        """Say it after "all 18,412 designs": "in 06-01 before 2021-03-04"; "" if there is none."""
+        parts = [
+            _listed("in", self.classes),
+            _listed("not in", self.not_classes),
+            f"from {_day(self.after)} on" if self.after else "",
+            f"before {_day(self.before)}" if self.before else "",
+            _listed("by", self.applicants),
+            _listed("not by", self.not_applicants),
+            _listed("of source", self.sources),
+            _listed("not of source", self.not_sources),
+            _listed("among", self.designs),
+            _listed("without", self.not_designs),
+        ]
+        return " ".join(part for part in parts if part)
+
+    def choose(self, columns: Columns, *, where: Path) -> Chosen:
+        """Return what meets it.
+
+        Args:
+            columns: Of the register.
+            where: The register, for messages.
+
+        Raises:
+            TaxonomyError: No class is named so.
+            ConfigError: No design, applicant or source is named so, or a date cannot be read.
+        """
+        if not self:
+            return Chosen(None, columns.designs_count, columns.figures_count, 0)
+        chosen = columns.alive.copy()
+        for names, mask_of, sense in (
+            (self.classes, _classes, True),
+            (self.not_classes, _classes, False),
+            (self.applicants, _applicants, True),
+            (self.not_applicants, _applicants, False),
+            (self.sources, _sources, True),
+            (self.not_sources, _sources, False),
+            (self.designs, _designs, True),
+            (self.not_designs, _designs, False),
+        ):
+            if names:
+                chosen &= mask_of(columns, names, where) == sense
+        undated = 0
+        if self.before or self.after:
+            dates = np.where(columns.published > 0, columns.published, columns.filed)
+            undated = int(np.count_nonzero(chosen & (dates == 0)))
+            chosen &= dates > 0
+            if self.before:
+                chosen &= dates < _number(self.before)
+            if self.after:
+                chosen &= dates >= _number(self.after)
+        rows = np.flatnonzero(chosen[columns.design_of])
+        # A design whose figures could not be read has no row: nothing of it is compared.
+        designs = len(np.unique(columns.design_of[rows]))
+        return Chosen(rows, designs, len(rows), undated)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a filter leaves.
+
+    Attributes:
+        rows: ``(n,)`` int64, ascending: the figures' rows; None: all of living designs.
+        designs: How many designs.
+        figures: How many figures they have.
+        undated: Designs left out only because their date is not known.
+    """
+
+    rows: NDArray[np.int64] | None
+    designs: int
+    figures: int
+    undated: int
+
+
+def _classes(columns: Columns, names: Sequence[str], where: Path) -> Mask:
+    nodes = nodes_within(dict(enumerate(columns.paths)), names, where=where)
+    wanted = np.zeros(len(columns.paths), bool)
+    wanted[nodes] = True
+    return wanted[columns.node]
+
+
+def _applicants(columns: Columns, names: Sequence[str], where: Path) -> Mask:
+    folded = [name.casefold() for name in columns.applicants]
+    matching = np.zeros(len(folded), bool)
+    for name in names:
+        found = [name.strip().casefold() in each for each in folded]
+        if not name.strip() or not any(found):
+            raise _unknown(where, "applicant", name, columns.applicants)
+        matching |= found
+    hits = np.concatenate([[0], np.cumsum(matching[columns.applicant_of])])
+    starts = columns.applicant_starts
+    mask: Mask = hits[starts[1:]] > hits[starts[:-1]]
+    return mask
+
+
+def _sources(columns: Columns, names: Sequence[str], where: Path) -> Mask:
+    wanted = np.zeros(len(columns.sources), bool)
+    for name in names:
+        found = [name.strip().casefold() == each.casefold() for each in columns.sources]
+        if not any(found):
+            raise _unknown(where, "source", name, columns.sources)
+        wanted |= found
+    return wanted[columns.source]
+
+
+def _designs(columns: Columns, numbers: Sequence[str], where: Path) -> Mask:
+    mask = np.zeros(len(columns.alive), bool)
+    for number in numbers:
+        place = columns.find(number.strip())
+        if place is None:
+            place = columns.find(number.strip().upper())
+        if place is None:
+            raise ConfigError(
+                f"{where}: no design {number!r}", hint=_hint(near_numbers(columns, number.strip()))
+            )
+        mask[place] = True
+    return mask
+
+
+def near_numbers(columns: Columns, number: str) -> list[str]:
+    """Return the numbers of living designs that stand around `number` in order."""
+    order = columns.by_number
+    key: Callable[[int], str] = lambda at: columns.number(int(order[at]))  # noqa: E731
+    place = bisect.bisect_left(range(len(order)), number, key=key)
+    around = order[max(0, place - SHOWN // 2) : place + SHOWN // 2]
+    return [columns.number(int(design)) for design in around if columns.alive[design]]
+
+
+def _unknown(where: Path, kind: str, name: str, known: Sequence[str]) -> ConfigError:
+    """Say that nothing is named so, and what is."""
+    import difflib
+
+    folded = {each.casefold(): each for each in known if each}
+    wanted = name.strip().casefold()
+    words = {word: each for each in folded.values() for word in each.casefold().split()}
+    near = [folded[n] for n in difflib.get_close_matches(wanted, folded, SHOWN, 0.5)]
+    near += [words[n] for n in difflib.get_close_matches(wanted, words, SHOWN, 0.6)]
+    if not near and len(folded) <= SHOWN:
+        near = sorted(folded.values())
+    return ConfigError(
+        f"{where}: no {kind} {name!r}", hint=_hint(list(dict.fromkeys(near))[:SHOWN])
+    )
+
+
+def _hint(near: Iterable[str]) -> str:
+    names = ", ".join(near)
+    return f"near it: {names}" if names else "nothing here is named like it"
+
+
+def _listed(word: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    listed = list(names)
+    if len(listed) > SHOWN:
+        listed = [*listed[: SHOWN - 1], f"{len(listed) - SHOWN + 1} more"]
+    last = listed.pop()
+    return f"{word} {', '.join(listed)}{' or ' if listed else ''}{last}"
+
+
+def _day(date: str) -> str:
+    """Return an ISO date in full; "2021" begins with its first day."""
+    found = re.fullmatch(r"\s*(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?\s*", date)
+    if found:
+        year, month, day = int(found[1]), int(found[2] or 1), int(found[3] or 1)
+        if 1 <= month <= 12 and 1 <= day <= 31:
+            return f"{year:04}-{month:02}-{day:02}"
+    raise ConfigError(f"no date: {date!r}", hint="write 2021-03-04, 2021-03 or 2021")
+
+
+def _number(date: str) -> int:
+    return int(_day(date).replace("-", ""))
