@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.index.coding import STEPS, Coding
-from edge_retrieval.index.pass_file import write_pass
+from edge_retrieval.index.first_pass import PassIndex
+from edge_retrieval.index.pass_file import FirstPass, write_pass
 from edge_retrieval.index.stored import Vectors, as_vectors
 
 AT_ONCE = 16_384  # rows encoded at once: 16 MB in float64 at 128 dimensions
@@ -43,8 +44,33 @@ def build_pass(path: Path, vectors: Vectors | Embeddings, *, of: str) -> bool:
     if encoded is None:
         return False
     coding, coded = encoded
-    write_pass(path, coding, coded, vectors=of, compared=0.0)
+    compared = _compared(FirstPass(path, coding, of, 0.0, coded, np.empty(0, np.uint32)), vectors)
+    write_pass(path, coding, coded, vectors=of, compared=compared)
     return True
+
+
+class _Counting:
+    """Vectors that count how many of them are taken one by one."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.taken = 0
+        self.span, self.dim, self._vectors = vectors.span, vectors.dim, vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def take(self, rows: NDArray[np.int64]) -> Embeddings:
+        self.taken += len(rows)
+        return self._vectors.take(rows)
+
+
+def _compared(first: FirstPass, vectors: Vectors) -> float:
+    """Return how many rows a search for ten has to score, on average of some rows."""
+    counting = _Counting(vectors)
+    asked = _sample(vectors, len(vectors), SAMPLE)
+    asked = asked[:: max(1, len(asked) // QUERIES)][:QUERIES]
+    PassIndex(first, counting).rank(asked, 10)
+    return counting.taken / len(asked)
 
 
 def encode(vectors: Vectors, rows: int) -> tuple[Coding, NDArray[np.uint8]] | None:
