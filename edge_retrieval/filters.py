@@ -187,9 +187,10 @@ def _unknown(where: Path, kind: str, name: str, known: Sequence[str]) -> ConfigE
 
     folded = {each.casefold(): each for each in known if each}
     wanted = name.strip().casefold()
-    words = {word: each for each in folded.values() for word in each.casefold().split()}
-    near = [folded[n] for n in difflib.get_close_matches(wanted, folded, SHOWN, 0.5)]
-    near += [words[n] for n in difflib.get_close_matches(wanted, words, SHOWN, 0.6)]
+    near = [folded[found] for found in difflib.get_close_matches(wanted, folded, SHOWN, 0.5)]
+    words = {word for each in folded for word in each.split()}
+    for word in difflib.get_close_matches(wanted, words, SHOWN, 0.6):
+        near += [each for text, each in folded.items() if word in text.split()]
     if not near and len(folded) <= SHOWN:
         near = sorted(folded.values())
     return ConfigError(

@@ -206,8 +206,10 @@ def say_what_is_gone(results: Sequence[SearchResult]) -> None:
     gone: dict[str, Path] = {}
     for result in results:
         for hit in result.hits:
-            place = Path(re.sub(r":\d+$", "", hit.design.where))  # a line of a table
-            if place.is_absolute() and not place.exists():
+            # The line of a table, and a part of an archive, stand after the file's name.
+            place = Path(re.sub(r":\d+$", "", hit.design.where.split("!")[0]))
+            told_from_here = place.is_absolute() or Path(*place.parts[:1]).exists()
+            if told_from_here and not place.exists():
                 gone[hit.design.number] = place
     if gone:
         number, place = next(iter(gone.items()))
