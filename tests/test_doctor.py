@@ -119,13 +119,14 @@ def test_any_changed_preprocessing_is_found(changes: dict[str, float], bundle: B
     assert "fits neither preprocessing" in fault_of(examine(bundle.folder))
 
 
-def crude(image: Image.Image, size: tuple[int, int], *, bilevel: bool = False) -> Pixels:
+def crude(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Reduce an image as a careless program does."""
-    return np.asarray(image.resize(size, Image.Resampling.NEAREST))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
 
 
-def plain_mean(image: Image.Image, size: tuple[int, int], *, bilevel: bool = False) -> Pixels:
+def plain_mean(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Reduce an image as most programs do: thin strokes fade."""
+    image = Image.fromarray(pixels)
     return np.asarray(image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0))
 
 

@@ -12,13 +12,13 @@ from edge_retrieval.drawing.cut import CUT_VERSION, FigureImage, cut_sheet, whol
 from edge_retrieval.drawing.decode import MAX_PAGES, MAX_PIXELS
 from edge_retrieval.drawing.fit import (
     FIT_VERSION,
-    MASTER_SIDE,
     Preprocessing,
     fit,
     fit_batch,
     from_png,
     to_png,
 )
+from edge_retrieval.drawing.raster import MASTER_SIDE
 
 __all__ = [
     "CUT_VERSION",

@@ -26,6 +26,7 @@ from edge_retrieval.drawing.ink import (
     parts_of,
 )
 from edge_retrieval.drawing.letters import LETTERS
+from edge_retrieval.drawing.raster import turned
 
 SURE = 0.65
 """Least correlation with known letters for a word to be a caption."""
@@ -51,12 +52,7 @@ ROWS, COLUMNS = 16, 28  # of a letter template
 WIDTHS = (1.25, 1.4, 1.55, 1.7, 1.85, 2.0, 2.2, 2.4, 2.65, 2.9, 3.2)  # of "FIG" in its own heights
 GRAIN = 16  # columns of a strip for one height
 _LONGEST = 52  # columns: the widest of WIDTHS
-_DARK = [255 if value < 160 else 0 for value in range(256)]
-_TRANSPOSE = {
-    90: Image.Transpose.ROTATE_90,
-    180: Image.Transpose.ROTATE_180,
-    270: Image.Transpose.ROTATE_270,
-}
+DARK = 160  # a pixel of a letter is darker
 
 
 @dataclass(frozen=True)
@@ -74,18 +70,9 @@ class Caption:
     likeness: float
 
 
-def turned(image: Image.Image, degrees: int) -> Image.Image:
-    """Turn an image counter-clockwise by 0, 90, 180 or 270 degrees."""
-    return image.transpose(_TRANSPOSE[degrees]) if degrees else image
-
-
 def find_captions(page: Page, cells: Cells, parts: Parts) -> list[Caption]:
     """Return the captions of a page, best first, none overlapping another."""
-    found = []
-    for box in _candidates(cells, parts):
-        caption = _compare(page, cells, box)
-        if caption is not None:
-            found.append(caption)
+    found = _compared(page, cells, _candidates(cells, parts))
     found.sort(key=lambda caption: -caption.likeness)
     found = [c for c in found if c.likeness >= CERTAIN or not _enclosed(c.box, cells, parts)]
     sure = [c for c in found if c.likeness >= (SURE if c.turn in USUAL_TURNS else RARE)]
@@ -114,8 +101,9 @@ def _candidates(cells: Cells, parts: Parts) -> Ints:
     small = (sides.max(1) <= 4.5 * most) & (sides.min(1) <= most)
     letters = parts.labels >= 0
     letters[letters] = small[parts.labels[letters]]
-    total = np.zeros((cells.ink.shape[0] + 1, cells.ink.shape[1] + 1), dtype=np.int64)
-    total[1:, 1:] = (cells.ink & ~letters).cumsum(0).cumsum(1)
+    total = np.zeros((cells.ink.shape[0] + 1, cells.ink.shape[1] + 1), dtype=np.int32)
+    ink = (cells.ink & ~letters).astype(np.int32)
+    np.cumsum(ink.cumsum(0, dtype=np.int32), axis=1, out=total[1:, 1:])
     found = [np.zeros((0, 4), dtype=np.int64)]
     for reach in (1, 2, 3):
         wide = np.pad(letters, reach)  # so that growth is not cut off at the page's edge
@@ -181,45 +169,64 @@ def _with_number(caption: Caption, boxes: Ints) -> Caption:
     return Caption(box=box, turn=caption.turn, likeness=caption.likeness)
 
 
-def _compare(page: Page, cells: Cells, box: Ints) -> Caption | None:
-    x0, y0, x1, y1 = (int(v) * cells.step for v in box)
-    crop = page.image.crop((x0, y0, min(x1, page.image.width), min(y1, page.image.height)))
-    sideways = crop.height > crop.width
-    best, turn = 0.0, 0
-    for degrees in (90, 270) if sideways else (0, 180):
-        likeness = _likeness(turned(crop, degrees))
-        if likeness > best:
-            best, turn = likeness, degrees
-    return Caption(box=box, turn=turn, likeness=best) if best >= LIKELY else None
+def _compared(page: Page, cells: Cells, boxes: Ints) -> list[Caption]:
+    """Return what looks like a caption, each turned the way in which it looks more like one."""
+    width, height = page.raster.size
+    words = []
+    for number, (x0, y0, x1, y1) in enumerate((boxes * cells.step).tolist()):
+        seen = page.raster.window((x0, y0, min(x1, width), min(y1, height)))
+        inked = Image.fromarray((np.asarray(seen) < DARK) * np.uint8(255))
+        for turn in (90, 270) if seen.height > seen.width else (0, 180):
+            start = _start(turned(inked, turn))
+            if start is not None:
+                words.append((number, turn, *start))
+    best: dict[int, tuple[float, int]] = {}
+    likenesses = _likenesses([word[2] for word in words], [word[3] for word in words])
+    for (number, turn, _, _), likeness in zip(words, likenesses, strict=True):
+        if likeness >= LIKELY and likeness > best.get(number, (0.0, 0))[0]:
+            best[number] = likeness, turn
+    return [
+        Caption(box=boxes[number], turn=turn, likeness=likeness)
+        for number, (likeness, turn) in sorted(best.items())
+    ]
 
 
-def _likeness(word: Image.Image) -> float:
-    """Correlate the start of a word, at several widths, with the known letters."""
-    inked = word.point(_DARK)
-    frame = _frame(np.asarray(inked) > 0)
+def _start(word: Image.Image) -> tuple[NDArray[np.float32], float] | None:
+    """Return the start of a word, `(ROWS, _LONGEST)`, and its width in its own heights."""
+    frame = _frame(np.asarray(word).view(np.uint8) > 0)
     if frame is None or frame[3] - frame[1] < 6:
-        return 0.0
-    width = (frame[2] - frame[0]) / (frame[3] - frame[1])  # in its own heights
+        return None
+    width = (frame[2] - frame[0]) / (frame[3] - frame[1])
     across = min(round(width * GRAIN), _LONGEST)
     if across < 2:
-        return 0.0
-    seen = inked.resize((max(2, round(width * GRAIN)), ROWS), Image.Resampling.BOX, box=frame)
+        return None
+    seen = word.resize((max(2, round(width * GRAIN)), ROWS), Image.Resampling.BOX, box=frame)
     strip = np.zeros((ROWS, _LONGEST), dtype=np.float32)
     strip[:, :across] = np.asarray(seen)[:, :across]
+    return strip, width
+
+
+def _likenesses(words: Sequence[NDArray[np.float32]], widths: Sequence[float]) -> list[float]:
+    """Correlate the starts of words, at several widths, with the known letters."""
+    if not words:
+        return []
     smooth, starts, letters = _matrices()
-    fitting = [row for row, share in enumerate(WIDTHS) if share <= 1.15 * width] or [0]
-    views = (smooth @ strip) @ starts[fitting]  # (widths, ROWS, COLUMNS)
-    flat = views.reshape(len(fitting), -1)
-    flat = flat - flat.mean(1, keepdims=True)
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return float((flat @ letters.T).max())
+    views = (smooth @ np.stack(words))[:, None] @ starts  # (words, widths, ROWS, COLUMNS)
+    flat = views.reshape(len(words), len(WIDTHS), -1)
+    flat -= flat.mean(2, keepdims=True)
+    flat /= np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1e-6)
+    found = (flat @ letters.T).max(2)  # (words, widths)
+    fitting = np.array(WIDTHS) <= 1.15 * np.array(widths)[:, None]
+    fitting[:, 0] |= ~fitting.any(1)
+    likenesses: list[float] = np.where(fitting, found, -1.0).max(1).tolist()
+    return likenesses
 
 
 def _frame(inked: Mask) -> tuple[int, int, int, int] | None:
     """Return the box of a word's ink but a hundredth at each end: a speck must not stretch it."""
     edges = []
     for axis in (0, 1):
-        total = inked.sum(axis).cumsum()
+        total = np.add.reduce(inked, axis, dtype=np.int32).cumsum()
         if not total[-1]:
             return None
         ends = np.searchsorted(total, [0.007 * total[-1], 0.993 * total[-1]], side="right")

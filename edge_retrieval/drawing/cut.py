@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from edge_retrieval.arrays import Pixels
-from edge_retrieval.drawing.caption import Caption, find_captions, turned
+from edge_retrieval.drawing.caption import Caption, find_captions
 from edge_retrieval.drawing.decode import Page, read_pages
-from edge_retrieval.drawing.fit import MASTER_SIDE, shrink
 from edge_retrieval.drawing.group import all_ink, captioned, group_parts, reading_order
 from edge_retrieval.drawing.ink import Cells, Ints, Mask, Parts, cells_of, parts_of
 from edge_retrieval.errors import DrawingError
 from edge_retrieval.sources.design import Box
 
-CUT_VERSION = 1
+CUT_VERSION = 2
 """Raised whenever a sheet may be cut otherwise than before: what was kept of a cut goes stale."""
 
 TURNING = 0.75
@@ -80,9 +78,7 @@ def whole_sheet(data: bytes, *, where: str) -> FigureImage:
     """
     for page in read_pages(data, where=where):
         cells = cells_of(page)
-        parts = parts_of(cells.ink)
-        groups = all_ink(cells, parts)
-        figure = _extract(page, cells, np.isin(parts.labels, groups), 0, None)
+        figure = _extract(page, cells, all_ink(cells), 0, None)
         if figure is not None:
             return figure
     raise _empty(where)
@@ -103,7 +99,9 @@ def _cut_page(page: Page, where: str, boxes: Sequence[Box] | None) -> list[Figur
         return _cut_boxes(page, cells, parts, captions, boxes, where)
     figures = []
     for group in group_parts(cells, parts, captions):
-        figure = _extract(page, cells, np.isin(parts.labels, group), turn, None)
+        own: Mask = np.zeros(len(parts) + 1, dtype=np.bool_)  # the last is of no part, label -1
+        own[group] = True
+        figure = _extract(page, cells, own[parts.labels], turn, None)
         if figure is not None:
             figures.append(figure)
     order = reading_order([figure.box for figure in figures], turn)
@@ -123,7 +121,7 @@ def _cut_boxes(
     no_caption[no_caption] = ~captioned(parts, captions)[parts.labels[no_caption]]
     figures = []
     for box in boxes:
-        limit = np.clip(np.rint(np.array(box) / page.scale), 0, [*page.image.size] * 2)
+        limit = np.clip(np.rint(np.array(box) / page.scale), 0, [*page.raster.size] * 2)
         limit = limit.astype(np.int64)
         x0, y0 = limit[:2] // cells.step
         x1, y1 = -(-limit[2:] // cells.step)
@@ -155,50 +153,25 @@ def _extract(
 
     Args:
         keep: `(h, w)`: the cells of this figure.
-        limit: (4,) a box in pixels of `page.image` that is not to be left.
+        limit: (4,) a box in pixels of the unpacked page that is not to be left.
     """
     if not keep.any():
         return None
-    step = cells.step
     columns, rows = np.flatnonzero(keep.any(0)), np.flatnonzero(keep.any(1))
-    x0, x1, y0, y1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
-    frame = np.array([x0, y0, x1, y1]) * step
+    frame = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * cells.step
     low = np.maximum(frame[:2], 0 if limit is None else limit[:2])
-    high = np.minimum(frame[2:], page.image.size if limit is None else limit[2:])
-    crop = page.image.crop((*low.tolist(), *high.tolist()))
-    foreign = (cells.ink & ~keep)[y0:y1, x0:x1]
-    if foreign.any():
-        cover = Image.fromarray(foreign).resize(
-            ((x1 - x0) * step, (y1 - y0) * step), Image.Resampling.NEAREST
-        )
-        offset = low - frame[:2]
-        crop.paste(255, (int(-offset[0]), int(-offset[1])), cover)
-    trim = _ink_box(crop, page.bilevel)
-    if trim is None:
+    high = np.minimum(frame[2:], page.raster.size if limit is None else limit[2:])
+    if (low >= high).any():
         return None
-    crop = turned(crop.crop(trim), turn)
-    box = [low[0] + trim[0], low[1] + trim[1], low[0] + trim[2], low[1] + trim[3]]
-    return FigureImage(pixels=_master(crop, page.bilevel), box=_on_sheet(box, page), turned=turn)
-
-
-def _ink_box(crop: Image.Image, bilevel: bool) -> tuple[int, int, int, int] | None:
-    """Return the box of what is visibly dark, in pixels of the crop."""
-    faint = 128 if bilevel else 216
-    return crop.point([255 if v < faint else 0 for v in range(256)]).getbbox()
+    x0, y0, x1, y1 = (int(v) for v in (*low, *high))
+    found = page.raster.figure((x0, y0, x1, y1), cells.ink & ~keep, cells.step, turn)
+    if found is None:
+        return None
+    box, pixels = found
+    return FigureImage(pixels=pixels, box=_on_sheet(box, page), turned=turn)
 
 
 def _on_sheet(box: Sequence[float], page: Page) -> Box:
     width, height = page.size
     x0, y0, x1, y1 = (round(float(v) * page.scale) for v in box)
     return Box(x0, y0, max(min(x1, width), x0 + 1), max(min(y1, height), y0 + 1))
-
-
-def _master(crop: Image.Image, bilevel: bool) -> Pixels:
-    long = max(crop.size)
-    if long <= MASTER_SIDE:
-        return np.array(crop)
-    size = (
-        max(1, round(crop.width * MASTER_SIDE / long)),
-        max(1, round(crop.height * MASTER_SIDE / long)),
-    )
-    return shrink(crop, size, bilevel=bilevel)

@@ -7,7 +7,9 @@ one kind of thing, so the code that cuts and fits knows one kind only.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edge_retrieval.arrays import Pixels
+from edge_retrieval.drawing.bitmap import Bitmap
+from edge_retrieval.drawing.greymap import Greymap
+from edge_retrieval.drawing.raster import STRIP, Frame
 from edge_retrieval.errors import DrawingError, MissingExtraError
 
 Counts = NDArray[np.int64]
@@ -33,22 +38,22 @@ DRAFT_SIDE = 1700
 
 PDF_DPI = 300
 FORMATS = "PNG, TIFF, JPEG, WebP, BMP, GIF or PDF"
+ORIENTATION = 0x0112  # of Exif: how the camera was held
 INK_LEVEL = 128  # a pixel of a normalised page that is darker is ink beyond doubt
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page: grey, paper white (255), ink dark.
+    """One page: ink dark, paper white.
 
     Attributes:
-        image: Mode "L"; what was unpacked, perhaps at a reduced scale.
-        bilevel: Whether every pixel is 0 or 255.
-        scale: Pixels of the sheet for one pixel of `image`; 1.0 unless a JPEG was drafted.
+        raster: What was unpacked, perhaps at a reduced scale: a `Bitmap` if every pixel is black or
+            white, whatever the file keeps it in, else a `Greymap`.
+        scale: Pixels of the sheet for one pixel of `raster`; 1.0 unless a JPEG was drafted.
         size: (width, height) of the sheet in full-resolution pixels.
     """
 
-    image: Image.Image
-    bilevel: bool
+    raster: Bitmap | Greymap
     scale: float
     size: tuple[int, int]
 
@@ -86,7 +91,7 @@ def _frames(data: bytes, where: str) -> Iterator[Page]:
         )
     for number in range(count):
         place = where if count == 1 else f"{where} (page {number + 1})"
-        yield _unpack(image, number, place)
+        yield _packed_page(image, data) or _unpack(image, number, place)
 
 
 def _open(data: bytes, where: str) -> Image.Image:
@@ -119,15 +124,39 @@ def _unpack(image: Image.Image, number: int, where: str) -> Page:
                 image.draft("L", (DRAFT_SIDE, DRAFT_SIDE))
             image.load()
             scale = width / image.width
-            upright = ImageOps.exif_transpose(image)
-            bilevel = upright.mode == "1" and "transparency" not in upright.info
-            grey = _grey(upright)
+            upside = image.size
+            ImageOps.exif_transpose(image, in_place=True)
+            size = (width, height) if image.size == upside else (height, width)
+            raster = _raster(image)
     except DrawingError:
         raise
     except Exception as error:
         raise _unreadable(where, error) from error
-    size = (width, height) if upright.size == image.size else (height, width)
-    return _normalised(grey, scale, size, bilevel)
+    return Page(raster, scale, size)
+
+
+def _packed_page(image: Image.Image, data: bytes) -> Page | None:
+    """Unpack a PNG of one bit a pixel eight pixels at a time; None if it is another, or damaged.
+
+    Its rows are those of an image of one byte a pixel and an eighth of the width: only the header
+    says which. Pillow is told so, and unpacks an eighth of the bytes.
+    """
+    one_bit = bytes([1, 0, 0, 0, 0])  # bits, grey, deflate, the usual filters, not interlaced
+    width, height = image.size
+    if image.format != "PNG" or data[24:29] != one_bit or width * height > MAX_PIXELS:
+        return None
+    across = (width + 7) // 8
+    header = b"IHDR" + struct.pack(">II", across, height) + bytes([8, 0, 0, 0, 0])
+    told = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+    try:
+        packed = _open(told, "")
+        packed.load()
+        if "transparency" in packed.info or packed.getexif().get(ORIENTATION, 1) != 1:
+            return None
+        bits = np.asarray(packed)
+    except Exception:  # whatever it is, it is found again and told by the usual way
+        return None
+    return Page(Bitmap.of_packed(bits, width).as_ink_on_paper(), 1.0, (width, height))
 
 
 def _too_large() -> str:
@@ -168,15 +197,32 @@ def _pdf_pages(data: bytes, where: str) -> Iterator[Page]:
                 grey = bitmap.to_pil().convert("L")
             except Exception as error:
                 raise _unreadable(f"{where} (page {number + 1})", error) from error
-            yield _normalised(grey, 1.0, grey.size, False)
+            yield Page(_raster(grey), 1.0, grey.size)
     finally:
         document.close()
 
 
+def _raster(image: Image.Image) -> Bitmap | Greymap:
+    """Make paper white and ink dark: invert white on black, lift a grey scan's paper to 255."""
+    grey = _grey(image)
+    bitmap = Bitmap.of(grey)
+    if bitmap is not None:
+        return bitmap.as_ink_on_paper()
+    counts = np.asarray(grey.histogram(), dtype=np.int64)
+    values = np.arange(256)
+    if _is_dark(grey, counts):
+        counts = counts[::-1]
+        values = values[::-1]
+    black, white = _levels(counts)
+    span = max(white - black, 1)
+    lifted = [min(255, max(0, round((int(v) - black) * 255 / span))) for v in values]
+    return Greymap(grey, None if lifted == list(range(256)) else tuple(lifted))
+
+
 def _grey(image: Image.Image) -> Image.Image:
-    """Return any mode as "L", transparent parts as paper."""
+    """Return any mode as "L" or "1", transparent parts as paper."""
     if image.mode in ("1", "L"):
-        return image.convert("L") if "transparency" not in image.info else _over_paper(image)
+        return image if "transparency" not in image.info else _over_paper(image)
     if image.mode.startswith("I") or image.mode == "F":
         return _deep_to_grey(image)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -188,49 +234,44 @@ def _grey(image: Image.Image) -> Image.Image:
 
 def _over_paper(image: Image.Image) -> Image.Image:
     """Lay an image with alpha over white, or over black if all that shows is nearly white."""
+    layers = [_grey_and_alpha(image.crop(box)) for box in _strips(image)]
+    seen = [np.asarray(grey)[np.asarray(alpha) > 127] for grey, alpha in layers]
+    size = sum(part.size for part in seen)
+    light = size and min(part.min() for part in seen if part.size) > 200
+    paper = 0 if light and size < 0.9 * image.width * image.height else 255
+    over = Image.new("L", image.size, paper)
+    for box, (grey, alpha) in zip(_strips(image), layers, strict=True):
+        over.paste(grey, box[:2], alpha)
+    return over
+
+
+def _grey_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image]:
     layer = image.convert("RGBA")
-    alpha = layer.getchannel("A")
-    grey = layer.convert("RGB").convert("L")
-    seen = np.asarray(grey)[np.asarray(alpha) > 127]
-    paper = (
-        0 if seen.size and seen.min() > 200 and seen.size < 0.9 * grey.width * grey.height else 255
-    )
-    return Image.composite(grey, Image.new("L", grey.size, paper), alpha)
+    return layer.convert("RGB").convert("L"), layer.getchannel("A")
 
 
 def _deep_to_grey(image: Image.Image) -> Image.Image:
     """Return 16-bit, 32-bit and float greys as 8-bit, scaled by what the mode can hold."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
-    top = float(values.max(initial=0.0))
-    steps = (1.0, 255.0, 65535.0, 4294967295.0)
-    full = 65535.0 if image.mode.startswith("I;16") else next((s for s in steps if top <= s), top)
-    scaled: Pixels = np.clip(values * (255.0 / full), 0, 255).astype(np.uint8)
-    return Image.fromarray(scaled)
+    full = 65535.0
+    if not image.mode.startswith("I;16"):
+        top = max(float(_finite(image.crop(box)).max(initial=0.0)) for box in _strips(image))
+        full = next((step for step in (1.0, 255.0, 65535.0, 4294967295.0) if top <= step), top)
+    grey = Image.new("L", image.size)
+    for box in _strips(image):
+        scaled: Pixels = np.clip(_finite(image.crop(box)) * (255.0 / full), 0, 255).astype(np.uint8)
+        grey.paste(Image.fromarray(scaled), box[:2])
+    return grey
 
 
-def _normalised(grey: Image.Image, scale: float, size: tuple[int, int], bilevel: bool) -> Page:
-    """Make paper white and ink dark: invert white on black, lift a grey scan's paper to 255."""
-    if bilevel:  # a histogram of a page costs as much as unpacking it: a thumbnail will do
-        small = grey.reduce(8) if min(grey.size) >= 8 else grey
-        if _is_dark(small, _histogram(small)):
-            grey = ImageOps.invert(grey)
-        return Page(image=grey, bilevel=True, scale=scale, size=size)
-    counts = _histogram(grey)
-    if _is_dark(grey, counts):
-        grey = ImageOps.invert(grey)
-        counts = counts[::-1]
-    bilevel = int(counts[0] + counts[255]) == grey.width * grey.height
-    if not bilevel:
-        black, white = _levels(counts)
-        if (black, white) != (0, 255):
-            span = max(white - black, 1)
-            table = [min(255, max(0, round((v - black) * 255 / span))) for v in range(256)]
-            grey = grey.point(table)
-    return Page(image=grey, bilevel=bilevel, scale=scale, size=size)
+def _finite(image: Image.Image) -> NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
 
 
-def _histogram(grey: Image.Image) -> Counts:
-    return np.asarray(grey.histogram(), dtype=np.int64)
+def _strips(image: Image.Image) -> Iterator[Frame]:
+    """Yield the boxes of strips of a large image, so that what is made of it stays small."""
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(image.height, top + rows)
 
 
 def _is_dark(grey: Image.Image, counts: Counts) -> bool:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from edge_retrieval.drawing.cut import FigureImage
 
 FIT_VERSION = 1
-MASTER_SIDE = 512
-"""Long side, in pixels, of the master from which every size is fitted."""
-
 MARGIN = 0.04
 """Paper on each side of a fitted figure, as a share of the square."""
 
@@ -31,14 +28,13 @@ half its ink instead of an eighth, while an even tone keeps its value. 1 would b
 infinity the darkest pixel. Power means compose: master then fit equals fit at once."""
 
 _FULL = 65535
-_INK = ((255 - np.arange(256, dtype=np.int64)) ** POWER * _FULL / 255**POWER).round()
 # Thresholds by whole numbers and a table, not by a power of floats: equal bits on every machine.
 _GREY = np.searchsorted(
     ((2 * np.arange(255) + 1) ** POWER * _FULL / 510**POWER).round(), np.arange(_FULL + 1)
 )
-_TO_INK: NDArray[np.float32] = _INK.astype(np.float32)  # grey value -> ink ** POWER
 _TO_GREY: Pixels = (255 - _GREY).astype(np.uint8)  # ink ** POWER -> grey value
-_COVER_TO_GREY = [int(_TO_GREY[_FULL * (255 - v) // 255]) for v in range(256)]
+COVER_TO_GREY = [int(_TO_GREY[_FULL * v // 255]) for v in range(256)]
+"""Share of ink (0 none, 255 all) of what was ink and paper only -> grey value."""
 
 
 @dataclass(frozen=True)
@@ -132,24 +128,31 @@ def fit_batch(figures: Sequence[FigureImage | Pixels], preprocessing: Preprocess
     return images
 
 
-def shrink(image: Image.Image, size: tuple[int, int], *, bilevel: bool = False) -> Pixels:
-    """Reduce a grey image to `size` (width, height) by the power mean of its ink.
+def shrink(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Reduce grey values to `size` (width, height) by the power mean of its ink.
 
     Args:
-        image: Mode "L".
-        size: Not larger than the image on either side.
-        bilevel: Every pixel is 0 or 255: the mean may then be taken in whole numbers, at once.
+        pixels: `(h, w)` uint8.
+        size: Not larger than they on either side.
 
     Returns:
         `(h, w)` uint8.
     """
-    if bilevel:
-        mean = image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
-        return np.asarray(mean.point(_COVER_TO_GREY))
-    powers = Image.fromarray(_TO_INK[np.asarray(image)])  # mode "F"
-    mean = powers.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
-    index = np.clip(np.rint(np.asarray(mean)), 0, _FULL).astype(np.int64)
-    grey: Pixels = _TO_GREY[index]
+    powers = Image.fromarray(to_powers(pixels))  # mode "F"
+    return to_grey(np.asarray(powers.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)))
+
+
+def to_powers(pixels: Pixels) -> NDArray[np.float32]:
+    """Return `(h, w)` float32 of grey values: ink ** POWER, 0 to 65535; its mean may be taken."""
+    ink = np.float32(255) - pixels
+    powers: NDArray[np.float32] = np.rint(ink * ink * ink * np.float32(_FULL / 255**POWER))
+    return powers
+
+
+def to_grey(powers: NDArray[np.float32]) -> Pixels:
+    """Return `(h, w)` uint8 grey values of means of `to_powers`."""
+    index = np.clip(np.rint(powers), 0, _FULL).astype(np.int64)
+    grey: Pixels = np.take(_TO_GREY, index)
     return grey
 
 
@@ -160,10 +163,9 @@ def _inside(pixels: Pixels, side: int) -> Pixels:
     if long == side:
         return pixels
     size = (max(1, round(width * side / long)), max(1, round(height * side / long)))
-    image = Image.fromarray(pixels)
     if long > side:
-        return shrink(image, size)
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+        return shrink(pixels, size)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
 def _pixels_of(figure: FigureImage | Pixels) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,14 +194,32 @@ def hulls_of(parts: Parts, groups: Sequence[Ints]) -> Ints:
     return np.stack([hull_of(parts.boxes[group]) for group in groups])
 
 
-def all_ink(cells: Cells, parts: Parts) -> Ints:
-    """Return the numbers of all parts but lone specks."""
-    if not len(parts):
-        return np.zeros(0, dtype=np.int64)
+def all_ink(cells: Cells) -> Mask:
+    """Return `(h, w)`: the cells of ink but lone specks; all of it if there is nothing else."""
     page = float(max(cells.ink.shape))
     reach = max(1, round(GAP * page / 2))
-    everything: Mask = np.ones(len(parts), dtype=bool)
-    return np.concatenate(_without_specks(parts, _near(parts, everything, reach), page))
+    least = max(SPECK * page, 2.0)
+    areas = parts_of(grown(cells.ink, reach))
+    if ((areas.boxes[:, 2:] - areas.boxes[:, :2]).max(1, initial=0) > least + 2 * reach).all():
+        return cells.ink  # the ink of an area is at most as much smaller as it was grown
+    rows, columns = np.nonzero(cells.ink)
+    area = areas.labels[rows, columns]
+    kept = np.maximum(_extent(rows, area, len(areas)), _extent(columns, area, len(areas))) > least
+    if not kept.any():
+        return cells.ink
+    keep: Mask = np.zeros_like(cells.ink)
+    keep[rows, columns] = kept[area]
+    return keep
+
+
+def _extent(places: Ints, group: NDArray[np.integer[Any]], count: int) -> Ints:
+    """Return `(count,)`: from the first to the last place of each group, both included."""
+    low = np.full(count, np.iinfo(np.int64).max)
+    high = np.full(count, -1)
+    np.minimum.at(low, group, places)
+    np.maximum.at(high, group, places)
+    extent: Ints = high + 1 - low
+    return extent
 
 
 def reading_order(boxes: Sequence[Box], turn: int) -> list[int]:

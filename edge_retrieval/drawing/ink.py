@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.arrays import Pixels
 from edge_retrieval.drawing.decode import Page
+from edge_retrieval.drawing.raster import Ints, Mask
 
 CELLS = 400
 """A page is reduced to about this many cells on its long side: a 300-dpi page by 8."""
 
-Mask = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+__all__ = ["Cells", "Ints", "Mask", "Parts", "cells_of", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Cells:
     """A page reduced by a whole number.
 
     Attributes:
-        step: Pixels of `Page.image` on each side of a cell.
+        step: Pixels of the unpacked page on each side of a cell.
         ink: `(h, w)` bool: the cell holds ink, and not only a lone pixel of it.
     """
 
@@ -48,25 +47,8 @@ class Parts:
 
 def cells_of(page: Page) -> Cells:
     """Reduce a page and say where its ink is."""
-    step = max(1, round(max(page.image.size) / CELLS))
-    small = page.image.reduce(step) if step > 1 else page.image
-    dark = 255 - np.asarray(small)
-    # A 1-bit page has no noise in its grey values: a single pixel in a cell is ink.
-    least = max(1, int(0.75 * 255 / step**2)) if page.bilevel else max(6, 48 // step)
-    ink = dark >= least
-    if page.bilevel and step >= 4:
-        clean = ink & ~_dust(ink, dark, step)
-        ink = clean if clean.any() else ink
-    return Cells(step=step, ink=ink)
-
-
-def _dust(ink: Mask, dark: Pixels, step: int) -> Mask:
-    """Return the cells that hold one to three pixels and have no neighbour with ink."""
-    padded = np.pad(ink, 1).astype(np.uint8)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    dust: Mask = (around == 1) & (dark <= 3.5 * 255 / step**2)
-    return dust
+    step = max(1, round(max(page.raster.size) / CELLS))
+    return Cells(step=step, ink=page.raster.ink(step))
 
 
 def parts_of(mask: Mask) -> Parts:
@@ -77,9 +59,10 @@ def parts_of(mask: Mask) -> Parts:
     """
     height, width = mask.shape
     wide = width + 2  # a column of paper on either side: no run touches the next row's
-    padded = np.zeros((height, wide), dtype=np.int8)
+    padded = np.zeros((height, wide), dtype=np.bool_)
     padded[:, 1:-1] = mask
-    edges = np.flatnonzero(np.diff(padded.ravel(), prepend=np.int8(0)))
+    flat = padded.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts, ends = edges[0::2], edges[1::2]  # (R,) ends exclusive
     labels = _join(starts, ends, wide)
     rows, lefts = np.divmod(starts, wide)
