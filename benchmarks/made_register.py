@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import Bundle, default_bundle_path
 from edge_retrieval.drawing import to_png
+from edge_retrieval.plan import prepare
 from edge_retrieval.register import Register
 from edge_retrieval.register.opening import writing_in
 from edge_retrieval.register.writing import NewFigure, put_design, put_figures, put_sheet
@@ -87,7 +88,7 @@ def make_register(folder: Path, vectors: Embeddings, bundle: Bundle) -> None:
                     database.begin()
         database.commit()
     register.refresh()
-    register.columns  # noqa: B018  # written beside it
+    prepare(register)
     register.close()
 
 

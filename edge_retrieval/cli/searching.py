@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from edge_retrieval.search import SearchResult
 
 
+ALONE = 8
+"""Figures up to which one thread embeds them: to start others takes longer."""
+
+
 def several(*names: str, help: str) -> Any:
     """Return an option that may be given more than once."""
     return typer.Option(*names, help=f"{help} Repeatable.")
@@ -133,7 +137,13 @@ def search(
         not_designs=exclude or (),
     )
     filters.choose(register.columns, where=register.folder)  # what is wrong is told at once
-    encoder = load_encoder(register.bundle, backend=chosen_backend(register.bundle, backend))
+    few = sum(len(query.figures) for query in queries) <= ALONE
+    encoder = load_encoder(
+        register.bundle,
+        backend=chosen_backend(register.bundle, backend),
+        threads=1 if few else None,
+        keep=True,
+    )
     results = run_search(
         register, queries, encoder, k=k, filters=filters, exclude_self=exclude_self, exact=exact
     )
