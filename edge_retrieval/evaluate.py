@@ -79,8 +79,10 @@ def evaluate_register(register: Register) -> Evaluation:
         EvaluationError: Fewer than two figures.
         RegisterError: A damaged vector: it must not be measured.
     """
-    register.check_rows(range(register.figures_count))
-    return _scored(register.vectors, register.codes(), register.levels)
+    rows = register.rows_of()  # those of removed designs are left out
+    register.check_batches_of(0, len(register.vectors))
+    vectors = register.vectors if len(rows) == len(register.vectors) else register.vectors[rows]
+    return _scored(vectors, register.codes()[rows], register.levels)
 
 
 def evaluate_source(source: Path, encoder: Encoder, *, track: Track = silent) -> Evaluation:

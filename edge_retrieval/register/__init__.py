@@ -1,23 +1,30 @@
 """A searchable collection of designs on disk: one folder, which can be copied and works there.
 
-SQLite (`designs.sqlite`) is the one source of truth with transactions, and `vectors.f32` beside it
-is append-only: a row of it exists only once the transaction that names it has committed, so a kill
-at any moment loses nothing committed and leaves at most a tail that the next writer cuts off.
-Every record and every committed batch of vectors carries a checksum, the register pins the
-fingerprint of the bundle that made its vectors and carries a copy of it, and whatever makes a
-search faster (`graph.*`) is a cache that can be rebuilt. One writer at a time holds `writer.lock`;
-readers see the rows that were committed when they opened, and nothing else.
+SQLite (`designs.sqlite`) is the one source of truth with transactions; vectors and pictures beside
+it are append-only files, of which a byte counts only once the transaction that names it has
+committed: a kill at any moment loses nothing committed and leaves at most a tail, which the next
+writer cuts off. Every record, vector, picture and cache carries a checksum that is compared before
+it is believed, and each commit that changes what can be found gives the register another snapshot,
+chained to the one before. One writer at a time holds `writer.lock`; a reader holds one transaction,
+so that it sees one snapshot, never waits for the writer and never makes it wait.
 
-    register.json    schema, levels, bundle's name, fingerprint and dim; immutable, written last
-    designs.sqlite   user_version 1, tables: designs, nodes (the label tree), sheets (by SHA-256),
-                     figures (one per row of vectors), pictures (small PNG of each figure),
-                     batches (first row, rows, SHA-256 of those vectors), problems
-    vectors.f32      (N, D) float32, little-endian, no header; row r is figure r
+    register.json    schema, levels, bundle's name, fingerprint and dim, SHA-256 of the bundle's
+                     files; immutable, written last
+    designs.sqlite   in WAL mode, user_version 2, tables: state (generation, epoch, snapshot),
+                     designs, nodes (the label tree), sheets (by SHA-256), figures (one per row of
+                     vectors; the place of its picture), batches (rows committed together), problems
+    vectors-E.f32    (N, D) float32, little-endian, no header; row r is figure r. E is the epoch,
+                     raised by a compaction, which gives every row another number
+    pictures-E.bin   small PNGs of the figures, one after the other
+    columns.bin      a cache: what filters and groups need, as arrays; see `columns`
+    pass.* graph.*   caches that make a search faster; see `index`
+    head.json        what was committed last, and the checksum of the database at rest: a log that
+                     lost commits is found, and so is a flipped byte where SQLite keeps no record
     bundle/          the encoder's bundle, as `Bundle.open` reads it
 
-SQLite keeps a rollback journal, not a write-ahead log: with a log, a register on a read-only card
-could not be opened without side files. The price: a reader waits while a batch is being committed,
-a matter of milliseconds.
+A removed design is dead at once and stays until `compact`, which also sorts the rows by class, so
+that a class is one slice. A register of schema 1 is read as it is, and brought up to date by its
+next writer. On a folder that cannot be written nothing is: a register at rest needs no side files.
 """
 
 from edge_retrieval.register.folder import Register

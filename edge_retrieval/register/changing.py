@@ -12,8 +12,8 @@ from edge_retrieval.errors import RegisterError
 from edge_retrieval.progress import Track
 from edge_retrieval.register.copying import Copier, DesignReader, only_sheets
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import writing
-from edge_retrieval.register.making import DATABASE, NEW, building, new_store, remove_caches
+from edge_retrieval.register.files import DATABASE, NEW, OLD_VECTORS, writing
+from edge_retrieval.register.making import building, new_store, remove_caches
 from edge_retrieval.register.manifest import write_manifest
 from edge_retrieval.register.reading import has_sheet, read_design
 from edge_retrieval.register.records import AddResult
@@ -137,5 +137,5 @@ def upgrade(folder: Path, bundle: Bundle, levels: Sequence[str], reader: DesignR
     with writing(folder):
         write_manifest(folder, bundle, levels)
         (folder / NEW).replace(folder / DATABASE)
-        for path in [folder / "vectors.f32", *folder.glob("graph.*")]:
+        for path in [folder / OLD_VECTORS, *folder.glob("graph.*")]:
             path.unlink(missing_ok=True)

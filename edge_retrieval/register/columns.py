@@ -130,6 +130,11 @@ class Columns:
         return len(self.design_of) - len(self.dead_rows)
 
 
+def sheet_mark(sha256: str) -> int:
+    """Return the first 8 bytes, little-endian, of a hex SHA-256."""
+    return int.from_bytes(bytes.fromhex(sha256[:16]), "little")
+
+
 def save_columns(folder: Path, columns: Columns, state: State) -> None:
     """Keep the columns; where the folder cannot be written, they are made anew next time."""
     arrays = {name: np.asarray(getattr(columns, name), kind) for name, kind in ARRAYS.items()}

@@ -13,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.database import DAMAGED, Database
+from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import RowReader
-from edge_retrieval.register.reading import FIGURE, design_digest, read_label_tree
-from edge_retrieval.register.schema1 import picture_of
-from edge_retrieval.register.state import digest_of
+from edge_retrieval.register.reading import (
+    FIGURE,
+    design_digest,
+    picture_of_schema_1,
+    read_label_tree,
+)
+from edge_retrieval.register.state import DAMAGED, digest_of
 from edge_retrieval.register.writing import (
     NewFigure,
     Store,
@@ -145,7 +149,7 @@ class DesignReader:
         if zlib.crc32(vector.tobytes()) != crc:
             raise damaged(self._database, f"the vector of row {row}")
         if self._old is not None:
-            png = picture_of(self._old, row)
+            png = picture_of_schema_1(self._old, row)
         else:
             png = self._pictures.bytes_at(offset, length)
             if len(png) != length or zlib.crc32(png) != mark:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.state import Head, State, digest_of, write_head
+from edge_retrieval.register.state import DAMAGED, Head, State, digest_of, write_head
 
 SCHEMA = 2
 _TABLES = """
@@ -40,7 +40,6 @@ CREATE TABLE batches (first INTEGER PRIMARY KEY, rows INTEGER NOT NULL, sha256 T
 CREATE TABLE problems (place TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (place, reason))
     WITHOUT ROWID;
 """
-DAMAGED = "run: edge-ret register verify --repair REGISTER; or copy the register again"
 BUSY_SECONDS = 60.0
 
 

@@ -17,6 +17,13 @@ from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
 
 DTYPE = np.dtype("<f4")
+BUNDLE, LOCK = "bundle", "writer.lock"
+DATABASE = "designs.sqlite"
+NEW = f"{DATABASE}.new"
+OLD_VECTORS = "vectors.f32"
+"""The vectors of a register of schema 1."""
+CACHES = ("pass.*", "graph.*")
+"""What makes a search faster, and is worth nothing once rows have other numbers."""
 
 
 def vectors_name(epoch: int) -> str:
@@ -85,13 +92,10 @@ class RowReader:
 
     def read(self, rows: NDArray[np.int64]) -> Embeddings:
         """Return ``(n, D)`` float32; a row that is not there is zeros."""
-        found = np.zeros((len(rows), self._dim), DTYPE)
         width = width_of(self._dim)
-        for place, row in zip(found, rows.tolist(), strict=True):
-            data = self.bytes_at(row * width, width)
-            if len(data) == width:
-                place[:] = np.frombuffer(data, DTYPE)
-        return found
+        pieces = [self.bytes_at(row * width, width) for row in rows.tolist()]
+        data = bytearray().join(piece.ljust(width, b"\0") for piece in pieces)
+        return np.frombuffer(data, DTYPE).reshape(len(rows), self._dim)
 
     def bytes_at(self, offset: int, length: int) -> bytes:
         """Return bytes of the file; fewer, where it ends before."""

@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Codes, Embeddings
-from edge_retrieval.bundle import Bundle
-from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import BundleMismatchError, RegisterError
 from edge_retrieval.progress import Track, silent
-from edge_retrieval.register.adding import Adder
-from edge_retrieval.register.changing import compact, merge, remove, upgrade
-from edge_retrieval.register.classes import nodes_within
-from edge_retrieval.register.columns import Columns, load_columns, save_columns
-from edge_retrieval.register.copying import DesignReader
-from edge_retrieval.register.database import DAMAGED, SCHEMA, Database
-from edge_retrieval.register.files import (
-    RowReader,
-    map_vectors,
-    pictures_name,
-    vectors_name,
-    writer_lock,
-)
-from edge_retrieval.register.making import DATABASE, LOCK, make_folder
-from edge_retrieval.register.opening import open_bundle, require_head, writing_in
-from edge_retrieval.register.reading import (
-    read_design,
-    read_ends,
-    read_figures,
-    read_place_of_picture,
-)
+from edge_retrieval.register.columns import Columns, sheet_mark
+from edge_retrieval.register.files import LOCK, writer_lock
+from edge_retrieval.register.opening import open_bundle
+from edge_retrieval.register.reading import read_design, read_figures
 from edge_retrieval.register.records import AddResult, DesignRecord, FigureRecord
-from edge_retrieval.register.schema1 import VECTORS as OLD_VECTORS
-from edge_retrieval.register.schema1 import convert, picture_of
-from edge_retrieval.register.state import Head, read_head
-from edge_retrieval.register.tabling import make_columns, sheet_mark
-from edge_retrieval.register.verifying import damages
-from edge_retrieval.register.writing import Store
+from edge_retrieval.register.snapshot import Snapshot
 from edge_retrieval.sources.design import Design, Problem
 from edge_retrieval.taxonomy import LOCARNO_LEVELS, LabelPath, Taxonomy
+
+if TYPE_CHECKING:  # a search needs none of what writes
+    from edge_retrieval.bundle import Bundle
+    from edge_retrieval.encoder import Encoder
+    from edge_retrieval.register.copying import DesignReader
+    from edge_retrieval.register.database import Database
+    from edge_retrieval.register.writing import Store
 
 
 class Register:
@@ -55,21 +37,13 @@ class Register:
         folder: Where it is.
         bundle: Its copy of the bundle whose encoder made its vectors.
         levels: Names of the taxonomy levels, coarse to fine; the last is the design.
-        vectors: ``(N, D)`` float32, rows of length 1, memory-mapped: those committed on opening.
     """
 
     def __init__(self, folder: Path, bundle: Bundle, levels: tuple[str, ...]) -> None:
         self.folder = folder
         self.bundle = bundle
         self.levels = levels
-        self.vectors: Embeddings
-        self._old: Database | None = None  # of schema 1: it holds the pictures
-        self._database = self._connect()
-        try:
-            self.refresh()
-        except BaseException:
-            self._database.close()
-            raise
+        self._at = Snapshot(folder, bundle.dim, bundle.fingerprint)
 
     @classmethod
     def create(
@@ -85,6 +59,8 @@ class Register:
         Raises:
             RegisterError: There is something already, or no permission to write.
         """
+        from edge_retrieval.register.making import make_folder
+
         make_folder(folder, bundle, levels)
         return cls.open(folder)
 
@@ -100,22 +76,9 @@ class Register:
         levels, bundle = open_bundle(folder)
         return cls(folder, bundle, levels)
 
-    def _connect(self) -> Database:
-        """Open the database; one of schema 1 is read into memory."""
-        database = Database.open(self.folder / DATABASE)
-        if database.schema >= SCHEMA:
-            return database
-        self._old = database
-        return convert(database, self.folder, self.bundle.dim, self.bundle.fingerprint)
-
     def close(self) -> None:
         """Let go of the files; the register cannot be used any more."""
-        self._database.close()
-        if self._old is not None:
-            self._old.close()
-        self._reader.close()
-        self._pictures.close()
-        self.vectors = self.vectors[:0].copy()
+        self._at.close()
 
     def __enter__(self) -> Register:
         return self
@@ -129,40 +92,7 @@ class Register:
         Raises:
             RegisterError: Something that was committed is gone, or a file is missing or short.
         """
-        if self._old is not None:
-            self._old.close()
-            self._old = None
-            self._database = self._connect()
-        head = self._read_head()
-        for last_try in (False, True):
-            self._state = self._database.hold()
-            try:
-                self._open_files()
-                break
-            except RegisterError:
-                # Compacted this moment: the files of the epoch just read are gone. Read it again.
-                if last_try or self._database.hold().epoch == self._state.epoch:
-                    raise
-        if self._old is None and head is not None:
-            require_head(self.folder / DATABASE, self._state, head)
-        self._trusted: set[int] = set()
-        self._columns: Columns | None = None
-
-    def _read_head(self) -> Head | None:
-        try:
-            return read_head(self.folder)
-        except ValueError:
-            return None  # `verify` tells it; the database is the truth
-
-    def _open_files(self) -> None:
-        rows, _ = read_ends(self._database)
-        epoch = self._state.epoch
-        name = vectors_name(epoch) if self._old is None else OLD_VECTORS
-        self.vectors = map_vectors(self.folder / name, rows, self.bundle.dim)
-        self._reader = RowReader(self.folder / name, self.bundle.dim)
-        if self._old is None:
-            name = pictures_name(epoch)
-        self._pictures = RowReader(self.folder / name, self.bundle.dim)
+        self._at.renew()
 
     def __len__(self) -> int:
         """The number of figures."""
@@ -179,35 +109,29 @@ class Register:
         return self.columns.designs_count
 
     @property
+    def vectors(self) -> Embeddings:
+        """``(N, D)`` float32, rows of length 1, memory-mapped; those of dead designs among them."""
+        return self._at.vectors
+
+    @property
     def snapshot(self) -> str:
         """A name for exactly what can be found: the encoder, and all that was ever done."""
-        return self._state.snapshot[:16]
+        return self._at.state.snapshot[:16]
 
     @property
     def generation(self) -> int:
         """How many commits have changed what can be found."""
-        return self._state.generation
+        return self._at.state.generation
 
     @property
     def epoch(self) -> int:
         """Which vectors count; a compaction, which gives every row another number, raises it."""
-        return self._state.epoch
+        return self._at.state.epoch
 
     @property
     def columns(self) -> Columns:
         """What filters and grouping need of this snapshot."""
-        if self._columns is None:
-            with contextlib.suppress(RegisterError):  # a cache: made anew
-                self._columns = load_columns(self.folder, self._state)
-            if self._columns is None:
-                self._columns = make_columns(self._database)
-                if self._old is None and self._is_newest():
-                    save_columns(self.folder, self._columns, self._state)
-        return self._columns
-
-    def _is_newest(self) -> bool:
-        head = self._read_head()
-        return head is None or head.generation <= self._state.generation
+        return self._at.columns
 
     def read_rows(self, rows: Iterable[int] | NDArray[np.int64]) -> Embeddings:
         """Return some vectors, read from the file by their places; the map is left alone.
@@ -221,13 +145,7 @@ class Register:
         Raises:
             RegisterError: One of them has changed since it was written.
         """
-        wanted = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), np.int64)
-        found = self._reader.read(wanted)
-        marks = self.columns.crc_of[wanted].tolist()
-        for place, row, mark in zip(found, wanted.tolist(), marks, strict=True):
-            if zlib.crc32(place) != mark:
-                raise self._damaged_rows(row, row + 1)
-        return found
+        return self._at.read_rows(rows)
 
     def check_batches_of(self, start: int, stop: int) -> None:
         """Hold the batches that have rows in [start, stop) against their checksums, each once.
@@ -235,32 +153,7 @@ class Register:
         Raises:
             RegisterError: A byte of one has changed since it was written.
         """
-        if start >= stop:
-            return
-        starts = self.columns.batch_first
-        first = int(np.searchsorted(starts, start, "right")) - 1
-        last = int(np.searchsorted(starts, stop - 1, "right"))
-        for batch in range(first, last):
-            if batch in self._trusted:
-                continue
-            begin = int(starts[batch])
-            end = int(starts[batch + 1]) if batch + 1 < len(starts) else len(self.vectors)
-            if zlib.crc32(self.vectors[begin:end]) != self.columns.batch_crc[batch]:  # type: ignore[arg-type]
-                raise self._damaged_rows(begin, end)
-            self._trusted.add(batch)
-
-    def check_rows(self, rows: Iterable[int]) -> None:
-        """Hold the batches of vectors that these rows belong to against their checksums.
-
-        Raises:
-            RegisterError: A byte of them has changed since it was written.
-        """
-        for row in rows:
-            self.check_batches_of(int(row), int(row) + 1)
-
-    def _damaged_rows(self, start: int, stop: int) -> RegisterError:
-        path = self.folder / vectors_name(self.epoch)
-        return RegisterError(f"{path}: damaged: rows {start} to {stop - 1}", hint=DAMAGED)
+        self._at.check_batches_of(start, stop)
 
     def add(
         self,
@@ -288,6 +181,8 @@ class Register:
             RegisterError: Another writer is at work, no permission, a full disk, a vector that is
                 not finite.
         """
+        from edge_retrieval.register.adding import Adder
+
         self.require(encoder)
         with self._writing() as (database, store):
             adder = Adder(
@@ -309,6 +204,8 @@ class Register:
         Raises:
             RegisterError: A number names no design; another writer is at work; no permission.
         """
+        from edge_retrieval.register.changing import remove
+
         with self._writing() as (database, _):
             return remove(database, list(numbers))
 
@@ -320,10 +217,12 @@ class Register:
         Raises:
             RegisterError: Another writer is at work, no permission, no room, a damaged design.
         """
+        from edge_retrieval.register.changing import compact
+
         with self._writing() as (database, store):
             self.refresh()
             compact(database, store, self._designs(), track)
-            self._database.rollback()
+            self._at.release()
             if database.settle():  # else a reader needs the old pages: the next compaction's work
                 database.all("VACUUM")
 
@@ -337,6 +236,8 @@ class Register:
             RegisterError: The other has other levels or damage; another writer is at work; no
                 permission; a full disk.
         """
+        from edge_retrieval.register.changing import merge
+
         self.require(other.bundle)
         if other.levels != self.levels:
             raise RegisterError(
@@ -350,24 +251,30 @@ class Register:
             return merge(database, store, other._designs(), track)
 
     def _designs(self) -> DesignReader:
-        return DesignReader(self._database, self._reader, self._pictures, self._old)
+        from edge_retrieval.register.copying import DesignReader
+
+        return DesignReader(self._at.database, self._at.rows, self._at.pictures, self._at.old)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[Database, Store]]:
         """Be the only writer; afterwards see what was written."""
+        from edge_retrieval.register.working import writing_in
+
         with writer_lock(self.folder / LOCK):
-            if self._old is not None:
+            if self._at.old is not None:
                 self.refresh()  # another process may have brought it up to date
-            if self._old is not None:
+            if self._at.old is not None:
+                from edge_retrieval.register.changing import upgrade
+
                 upgrade(self.folder, self.bundle, self.levels, self._designs())
                 self.refresh()
-            self._database.rollback()  # a snapshot held here would keep the log from ending
+            self._at.release()
             try:
                 with writing_in(self.folder, self.bundle.dim) as (database, store):
                     try:
                         yield database, store
                     finally:
-                        self._database.rollback()
+                        self._at.release()
             finally:
                 self.refresh()
 
@@ -379,6 +286,8 @@ class Register:
         with contextlib.suppress(RegisterError), writer_lock(self.folder / LOCK):
             self.refresh()
             if len(self.vectors) == 0:
+                import shutil
+
                 shutil.rmtree(self.folder, ignore_errors=True)
         return not self.folder.exists()
 
@@ -393,7 +302,7 @@ class Register:
 
     def design(self, number: str) -> DesignRecord:
         """Return what is known of a design; `RegisterError` if it is not here."""
-        found = read_design(self._database, number)
+        found = read_design(self._at.database, number)
         if found is None:
             raise RegisterError(
                 f"{self.folder}: no design {number}", hint="check the number's spelling"
@@ -402,22 +311,15 @@ class Register:
 
     def figures(self, rows: Iterable[int]) -> list[FigureRecord]:
         """Return the records of the figures in `rows`, in that order."""
-        return read_figures(self._database, [int(row) for row in rows])
+        return read_figures(self._at.database, [int(row) for row in rows])
 
     def picture(self, row: int) -> bytes:
         """Return a small PNG of the figure in `row`, upright and trimmed."""
-        if self._old is not None:
-            return picture_of(self._old, int(row))
-        offset, length, crc = read_place_of_picture(self._database, int(row))
-        data = self._pictures.bytes_at(offset, length)
-        if len(data) != length or zlib.crc32(data) != crc:
-            path = self.folder / pictures_name(self.epoch)
-            raise RegisterError(f"{path}: damaged: the picture of row {row}", hint=DAMAGED)
-        return data
+        return self._at.picture(int(row))
 
     def problems(self) -> list[Problem]:
         """Return what could not be read while adding, and has not been read since."""
-        found = self._database.all("SELECT place, reason FROM problems")
+        found = self._at.database.all("SELECT place, reason FROM problems")
         return [Problem(where, reason) for where, reason in found]
 
     def rows_of(
@@ -439,6 +341,8 @@ class Register:
         columns = self.columns
         chosen = columns.alive.copy()
         if prefixes:
+            from edge_retrieval.register.classes import nodes_within
+
             paths = dict(enumerate(columns.paths))
             nodes = nodes_within(paths, prefixes, where=self.folder)
             chosen &= np.isin(columns.node, nodes)
@@ -449,7 +353,7 @@ class Register:
 
     def rows_of_sheet(self, sha256: str) -> NDArray[np.int64]:
         """Return the sorted rows of the figures cut from a sheet with these bytes."""
-        return np.flatnonzero(self.columns.sheet_of == np.uint64(sheet_mark(sha256)))
+        return np.flatnonzero(self.columns.sheet_of == sheet_mark(sha256))
 
     def label_paths(self) -> list[LabelPath]:
         """Return the full label path of each row, the design's number last.
@@ -471,5 +375,7 @@ class Register:
 
     def verify(self) -> list[str]:
         """Hold every byte of every file against its checksum; return what is wrong, a line each."""
-        lines = damages(self.folder, self._database, self.vectors, self._old)
+        from edge_retrieval.register.verifying import damages
+
+        lines = damages(self.folder, self._at.database, self.vectors, self._at.old)
         return list(dict.fromkeys(lines))  # one record may be met twice

@@ -11,14 +11,18 @@ from pathlib import Path
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import pictures_name, vectors_name, writing
+from edge_retrieval.register.files import (
+    BUNDLE,
+    CACHES,
+    DATABASE,
+    NEW,
+    pictures_name,
+    vectors_name,
+    writing,
+)
 from edge_retrieval.register.manifest import MANIFEST, write_manifest
 from edge_retrieval.register.writing import Store
 
-BUNDLE = "bundle"
-DATABASE, GRAPH, LOCK = "designs.sqlite", "graph.hnsw", "writer.lock"
-NEW = f"{DATABASE}.new"
-CACHES = ("pass.*", "graph.*")
 FILES = (DATABASE, vectors_name(0), pictures_name(0))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.database import DAMAGED, Database
+from edge_retrieval.register.database import Database
 from edge_retrieval.register.records import DesignRecord, FigureRecord
-from edge_retrieval.register.state import digest_of
+from edge_retrieval.register.state import DAMAGED, digest_of
 from edge_retrieval.sources.design import Box
 from edge_retrieval.taxonomy import LabelPath
 
@@ -121,6 +121,14 @@ def read_place_of_picture(database: Database, row: int) -> tuple[int, int, int]:
     if found is None or found[14] != digest_of(*found[:14]):
         raise _damaged(database, f"figure {row}")
     return found[11:14]  # type: ignore[no-any-return]
+
+
+def picture_of_schema_1(database: Database, row: int) -> bytes:
+    """Return the PNG of a figure, which schema 1 kept in its database."""
+    found = database.one("SELECT png, digest FROM pictures WHERE row = ?", row)
+    if found is None or found[1] != digest_of(found[0]):
+        raise _damaged(database, f"picture {row}")
+    return bytes(found[0])
 
 
 def _labels_of(database: Database, node: int) -> LabelPath:

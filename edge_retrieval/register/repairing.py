@@ -13,25 +13,19 @@ from pathlib import Path
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
+from edge_retrieval.index.caches import faults
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.columns import COLUMNS, load_columns
 from edge_retrieval.register.copying import Copier
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import writer_lock, writing
+from edge_retrieval.register.files import DATABASE, LOCK, NEW, OLD_VECTORS, writer_lock, writing
 from edge_retrieval.register.folder import Register
-from edge_retrieval.register.making import (
-    DATABASE,
-    LOCK,
-    NEW,
-    building,
-    new_store,
-    remove_caches,
-)
+from edge_retrieval.register.making import building, new_store, remove_caches
 from edge_retrieval.register.manifest import AGAIN
-from edge_retrieval.register.opening import open_bundle, rest
+from edge_retrieval.register.opening import open_bundle
 from edge_retrieval.register.salvaging import OLD, Salvage
-from edge_retrieval.register.schema1 import VECTORS as OLD_VECTORS
 from edge_retrieval.register.state import HEAD, read_head
+from edge_retrieval.register.working import rest
 from edge_retrieval.register.writing import put_problem
 
 
@@ -66,10 +60,10 @@ def repair(folder: Path, *, track: Track = silent) -> list[str]:
         if not faults_of(folder):
             return []
         done = _drop_damaged_caches(folder)
-        faults = faults_of(folder)
-        if faults and (folder / OLD_VECTORS).exists():
-            raise RegisterError(f"{folder}: damaged, and of schema 1: {faults[0]}", hint=AGAIN)
-        if faults:
+        found = faults_of(folder)
+        if found and (folder / OLD_VECTORS).exists():
+            raise RegisterError(f"{folder}: damaged, and of schema 1: {found[0]}", hint=AGAIN)
+        if found:
             done += _build_anew(folder, bundle, track)
         with contextlib.closing(Database.open(folder / DATABASE, write=True)) as database:
             rest(folder, database)
@@ -87,6 +81,9 @@ def _drop_damaged_caches(folder: Path) -> list[str]:
             with writing(folder):
                 (folder / name).unlink()
             done.append(f"{name} was damaged: made anew")
+    if faults(folder):
+        remove_caches(folder)
+        done.append("what makes a search faster was damaged: it is made anew by the next writer")
     return done
 
 

@@ -14,8 +14,14 @@ from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.columns import load_columns, state_of_columns
 from edge_retrieval.register.copying import DesignReader, WholeDesign, damaged
 from edge_retrieval.register.database import SCHEMA, Database
-from edge_retrieval.register.files import RowReader, pictures_name, vectors_name, width_of, writing
-from edge_retrieval.register.making import DATABASE
+from edge_retrieval.register.files import (
+    DATABASE,
+    RowReader,
+    pictures_name,
+    vectors_name,
+    width_of,
+    writing,
+)
 from edge_retrieval.register.reading import design_digest
 from edge_retrieval.register.state import read_head
 from edge_retrieval.sources.design import Problem

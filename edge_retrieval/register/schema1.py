@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.database import DAMAGED, Database
-from edge_retrieval.register.files import map_vectors
+from edge_retrieval.register.columns import sheet_mark
+from edge_retrieval.register.database import Database
+from edge_retrieval.register.files import OLD_VECTORS, map_vectors
 from edge_retrieval.register.reading import design_digest, read_label_tree
-from edge_retrieval.register.state import digest_of
-from edge_retrieval.register.tabling import seal_of, sheet_mark
-
-VECTORS = "vectors.f32"
+from edge_retrieval.register.state import DAMAGED, digest_of
+from edge_retrieval.register.tabling import seal_of
 
 
 def convert(old: Database, folder: Path, dim: int, fingerprint: str) -> Database:
@@ -60,7 +59,7 @@ def _convert_figures(old: Database, new: Database, folder: Path, dim: int) -> No
     """Take over the figures, batch by batch, each held against its vectors."""
     batches = old.all("SELECT first, rows, sha256 FROM batches ORDER BY first")
     total = sum(rows for _, rows, _ in batches)
-    vectors = map_vectors(folder / VECTORS, total, dim)
+    vectors = map_vectors(folder / OLD_VECTORS, total, dim)
     sql = "SELECT row, design, sheet, figure, x0, y0, x1, y1, turned, caption, digest FROM figures"
     sql += " WHERE row BETWEEN ? AND ? ORDER BY row"
     put = f"INSERT INTO figures VALUES ({', '.join('?' * 15)})"
@@ -68,7 +67,7 @@ def _convert_figures(old: Database, new: Database, folder: Path, dim: int) -> No
         part = np.ascontiguousarray(vectors[first : first + rows])
         if hashlib.sha256(part.data).hexdigest() != sha256:
             raise RegisterError(
-                f"{folder / VECTORS}: damaged: rows {first} to {first + rows - 1}", hint=DAMAGED
+                f"{folder / OLD_VECTORS}: damaged: rows {first} to {first + rows - 1}", hint=DAMAGED
             )
         crcs = [zlib.crc32(row.tobytes()) for row in part]
         found = old.all(sql, first, first + rows - 1)
@@ -91,14 +90,6 @@ def _convert_figures(old: Database, new: Database, folder: Path, dim: int) -> No
         batch = (first, rows, sha256, zlib.crc32(part.data), seal, 0)
         new.insert("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", *batch)
         new.note("batch", *batch)
-
-
-def picture_of(old: Database, row: int) -> bytes:
-    """Return the PNG of a figure of a register of schema 1."""
-    found = old.one("SELECT png, digest FROM pictures WHERE row = ?", row)
-    if found is None or found[1] != digest_of(found[0]):
-        raise _damaged(old, f"picture {row}")
-    return bytes(found[0])
 
 
 def _damaged(database: Database, what: str) -> RegisterError:

@@ -14,7 +14,10 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_retrieval.errors import RegisterError
+
 HEAD = "head.json"
+DAMAGED = "run: edge-ret register verify --repair REGISTER; or copy the register again"
 
 
 def digest_of(*values: object) -> bytes:
@@ -88,6 +91,28 @@ def read_head(folder: Path) -> Head | None:
     if head.text() != text:
         raise ValueError("changed since it was written")
     return head
+
+
+def read_head_or_none(folder: Path) -> Head | None:
+    """Return the head; None if there is none, or it is damaged: the database is the truth."""
+    with contextlib.suppress(ValueError):
+        return read_head(folder)
+    return None
+
+
+def require_head(path: Path, state: State, head: Head) -> None:
+    """Refuse a database that stands before its head: something that was committed is gone.
+
+    Raises:
+        RegisterError: It does.
+    """
+    behind = state.generation < head.generation
+    if behind or (state.generation == head.generation and state.snapshot != head.snapshot):
+        raise RegisterError(
+            f"{path}: damaged: it stands at generation {state.generation}, "
+            f"but {head.generation} was committed",
+            hint=DAMAGED,
+        )
 
 
 def crc_of_file(path: Path, *, at_once: int = 1 << 20) -> int:

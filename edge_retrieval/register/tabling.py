@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.columns import Columns
-from edge_retrieval.register.database import DAMAGED, Database
+from edge_retrieval.register.columns import Columns, sheet_mark
+from edge_retrieval.register.database import Database
 from edge_retrieval.register.reading import design_digest, read_label_tree
+from edge_retrieval.register.state import DAMAGED
 
 
 def make_columns(database: Database) -> Columns:
@@ -74,11 +75,6 @@ def seal_of(
     crc = zlib.crc32(np.asarray(design_of, "<i4").tobytes())
     crc = zlib.crc32(np.asarray(sheet_of, "<u8").tobytes(), crc)
     return zlib.crc32(np.asarray(crc_of, "<u4").tobytes(), crc)
-
-
-def sheet_mark(sha256: str) -> int:
-    """Return the first 8 bytes, little-endian, of a hex SHA-256."""
-    return int.from_bytes(bytes.fromhex(sha256[:16]), "little")
 
 
 def _rows(

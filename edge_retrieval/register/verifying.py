@@ -14,11 +14,9 @@ from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import BundleError, RegisterError
 from edge_retrieval.register.columns import load_columns
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import pictures_name, vectors_name
-from edge_retrieval.register.making import BUNDLE
+from edge_retrieval.register.files import BUNDLE, pictures_name, vectors_name
 from edge_retrieval.register.manifest import damages_of_manifest
-from edge_retrieval.register.reading import FIGURE
-from edge_retrieval.register.schema1 import picture_of
+from edge_retrieval.register.reading import FIGURE, picture_of_schema_1
 from edge_retrieval.register.state import HEAD, crc_of_file, digest_of, read_head
 from edge_retrieval.register.tabling import make_columns
 
@@ -47,6 +45,9 @@ def damages(
         read_head(folder)
     except ValueError as error:
         yield f"{folder / HEAD}: damaged: {error}"
+    from edge_retrieval.index.caches import faults
+
+    yield from faults(folder)
     found = list(dict.fromkeys(_damages_of_records(database, old)))
     yield from found
     if not found and old is None and not _file_is_as_told(folder, database.path):
@@ -99,7 +100,7 @@ def _damages_of_vectors(folder: Path, database: Database, vectors: Embeddings) -
 def _damages_of_pictures(folder: Path, database: Database, old: Database | None) -> Iterator[str]:
     if old is not None:
         for (row,) in old.each("SELECT row FROM figures ORDER BY row"):
-            picture_of(old, row)
+            picture_of_schema_1(old, row)
         return
     path = folder / pictures_name(database.state().epoch)
     sql = "SELECT row, picture, picture_bytes, picture_crc FROM figures ORDER BY row"

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from edge_retrieval.arrays import Embeddings
+from edge_retrieval.register.columns import sheet_mark
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import append, append_vectors, cut_tail, width_of
 from edge_retrieval.register.reading import design_digest, read_ends, read_label_tree
 from edge_retrieval.register.state import digest_of
-from edge_retrieval.register.tabling import seal_of, sheet_mark
+from edge_retrieval.register.tabling import seal_of
 from edge_retrieval.sources.design import Box, Design, Problem
 
 FACTS = (
