@@ -170,7 +170,7 @@ def plan(register: Register, chosen: Chosen, *, figures: int = 1, exact: bool = 
         why = "added after the first pass was made"
         steps.append(Step("compare in float32", rows - many, (rows - many) * size, why))
     left = max(1, round(opened.first.first.compared))
-    why = "those that may still be among the best, about, for ten"
+    why = "about so many may still be among the best ten"
     steps.append(Step("read and score in float64", left, left * size, why))
     return Plan(opened.first, True, None, tuple(steps))
 

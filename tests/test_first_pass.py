@@ -168,6 +168,30 @@ def test_few_rows_are_scored():
     assert sum(taken) / 10 < 100
 
 
+def test_a_query_unlike_all_else_has_all_vectors_read_at_once():
+    """Rough bounds rule nothing out then; to score all one by one took seconds."""
+    rng = np.random.default_rng(5)
+    vectors = spread(20_000, 64, 0, 0.9)
+    taken = []
+
+    class Watched(ArrayVectors):
+        def take(self, rows: np.ndarray) -> Embeddings:
+            taken.append(len(rows))
+            return super().take(rows)
+
+    index = PassIndex(in_memory(vectors, len(vectors), vectors).first, Watched(vectors))
+    without = np.arange(0, 20_000, 3)
+    groups = np.arange(20_000) // 5
+    for query in unit(rng.standard_normal((5, 64))):
+        for limits in ({}, {"without": without}, {"groups": groups}, {"rows": without}):
+            taken.clear()
+            same_ranks(
+                index.rank(query[None], 10, **limits),
+                FlatIndex(vectors).rank(query[None], 10, **limits),
+            )
+            assert sum(taken) < 3_000
+
+
 def test_the_guess_at_the_best_changes_nothing(monkeypatch):
     upper = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     best = np.argsort(-upper)[:20]

@@ -19,6 +19,8 @@ SAMPLE = 16_384  # rows from which the directions are taken, and the costs of a 
 QUERIES = 32  # rows that are asked for, to see how many others must be compared
 WIDTHS = (16, 24, 32, 40, 48, 64, 96)  # coordinates that may be kept, or all
 
+HEIGHT = 40
+"""So many rows, about, are met before ten designs are: views of a design are near-duplicates."""
 COST_OF_BYTE = 0.5e-9
 """Seconds that a byte of the pass costs a search: its checksum, its page, its product."""
 COST_OF_ROW = 3e-6
@@ -65,11 +67,11 @@ class _Counting:
 
 
 def _compared(first: FirstPass, vectors: Vectors) -> float:
-    """Return how many rows a search for ten has to score, on average of some rows."""
+    """Return how many rows a search for ten designs has to score, about, on average."""
     counting = _Counting(vectors)
     asked = _sample(vectors, len(vectors), SAMPLE)
     asked = asked[:: max(1, len(asked) // QUERIES)][:QUERIES]
-    PassIndex(first, counting).rank(asked, 10)
+    PassIndex(first, counting).rank(asked, HEIGHT)
     return counting.taken / len(asked)
 
 
@@ -147,18 +149,17 @@ def _width(
 ) -> int | None:
     """Return how many coordinates make a search cheapest; None if a vector is not finite.
 
-    A query's tenth best score in all rows is its height; of the sample's rows those whose bound
+    A query's fortieth best score in all rows is its height; of the sample's rows those whose bound
     without rounding reaches the height would have to be scored.
     """
     asked = sample[:: max(1, len(sample) // QUERIES)][:QUERIES]
-    heights = np.full((len(asked), 1), -np.inf, np.float32)
-    best = np.full((len(asked), 10), -np.inf, np.float32)
+    best = np.full((len(asked), HEIGHT), -np.inf, np.float32)
     for start in range(0, rows, AT_ONCE):
         with np.errstate(invalid="ignore", over="ignore"):
             scores = asked @ vectors.span(start, min(start + AT_ONCE, rows)).T  # (Q, n)
         if not np.isfinite(scores).all() or np.abs(scores).max() > 2:
             return None
-        best = np.sort(np.concatenate([best, scores], axis=1), axis=1)[:, -10:]
+        best = np.sort(np.concatenate([best, scores], axis=1), axis=1)[:, -HEIGHT:]
     heights = best[:, :1]
     dim = sample.shape[1]
     queries, others = asked @ turned, sample @ turned  # (Q, D), (S, D)

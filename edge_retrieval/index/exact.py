@@ -159,8 +159,13 @@ def ranked_by_bounds(
     rows: NDArray[np.int64] | None,
     without: NDArray[np.int64] | None,
     groups: NDArray[np.integer] | None,
+    tighter: Bounded | None = None,
 ) -> list[Ranked]:
-    """Answer `Index.rank` with an index that knows bounds; a bounded number of them at once."""
+    """Answer `Index.rank` with an index that knows bounds; a bounded number of them at once.
+
+    Args:
+        tighter: Knows bounds that leave hardly more than the answer; dearer than those of `index`.
+    """
     vectors = index.vectors
     queries = checked_queries(queries, vectors.dim, k)
     if rows is not None:
@@ -172,23 +177,31 @@ def ranked_by_bounds(
     count = len(vectors) if rows is None else len(rows)
     if k == 0 or count == 0:
         return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
+
+    def bounds_by(which: Bounded, some: Embeddings) -> NDArray[np.float32]:
+        upper = which.bounds(some, rows)
+        if rows is None and without is not None and len(without):
+            upper[:, without] = -np.inf
+        return upper
+
+    def answer(query: NDArray[np.float32], upper: NDArray[np.float32]) -> Ranked:
+        def score(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+            return cosines(vectors, numbers, query)
+
+        def tight() -> NDArray[np.float32]:
+            row: NDArray[np.float32] = bounds_by(tighter or index, query[None])[0]
+            return row
+
+        return nearest(
+            upper, k, score, rows=rows, groups=groups, tighter=tight if tighter else None
+        )
+
     ranked = []
     step = max(1, BOUNDS_AT_ONCE // count)
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
-        upper = index.bounds(block, rows)
-        if rows is None and without is not None and len(without):
-            upper[:, without] = -np.inf
-        for query, row in zip(block, upper, strict=True):
-            ranked.append(
-                nearest(
-                    row,
-                    k,
-                    lambda numbers, query=query: cosines(vectors, numbers, query),  # type: ignore[misc]
-                    rows=rows,
-                    groups=groups,
-                )
-            )
+        for query, upper in zip(block, bounds_by(index, block), strict=True):
+            ranked.append(answer(query, upper))
     return ranked
 
 

@@ -61,7 +61,9 @@ class PassIndex:
         groups: NDArray[np.integer] | None = None,
     ) -> list[Ranked]:
         """See `Index.rank`."""
-        return ranked_by_bounds(self, queries, k, rows=rows, without=without, groups=groups)
+        return ranked_by_bounds(
+            self, queries, k, rows=rows, without=without, groups=groups, tighter=self._flat
+        )
 
     def bounds(self, queries: Embeddings, rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """Return ``(Q, n)``: the most that each score can be."""

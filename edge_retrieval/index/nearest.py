@@ -12,6 +12,9 @@ Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 SAMPLE = 8_192  # rows from which the height of the best is guessed; sorting all would take longer
 SCORED_AT_ONCE = 256
+LEAST_SCORED, SCORED_SHARE = 1_024, 50
+"""So many rows, or this fraction of all, are scored one by one before all are read instead: a query
+unlike all else is near to nothing, and rough bounds rule nothing out."""
 
 
 def nearest(
@@ -21,6 +24,7 @@ def nearest(
     *,
     rows: NDArray[np.int64] | None = None,
     groups: NDArray[np.integer] | None = None,
+    tighter: Callable[[], NDArray[np.float32]] | None = None,
 ) -> Ranked:
     """Return the k best rows, or the best row of each of the k best groups.
 
@@ -30,6 +34,8 @@ def nearest(
         score: Gives the scores of some rows.
         rows: ``(n,)``, ascending: whose bounds these are. None: 0 to n - 1.
         groups: ``(N,)``: the group of each row. None: each row is its own.
+        tighter: Gives ``(n,)`` bounds near the scores themselves, at the price of reading all
+            vectors: asked where `upper` would have too many scored one by one.
     """
 
     def row_of(places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -42,17 +48,27 @@ def nearest(
     known = row_of(places)
     scores = score(known)
     floor = _floor(known, scores, group_of(known), k)
+    rest = _others_above(upper, floor, places)
+    if tighter is not None and len(rest) > max(LEAST_SCORED, len(upper) // SCORED_SHARE):
+        upper = tighter()
+        rest = _others_above(upper, floor, places)
+    start, many = 0, SCORED_AT_ONCE
+    while start < len(rest) and upper[rest[start]] >= floor:
+        piece = row_of(rest[start : start + many])
+        known = np.concatenate([known, piece])
+        scores = np.concatenate([scores, score(piece)])
+        floor = _floor(known, scores, group_of(known), k)
+        start, many = start + many, 4 * many  # where bounds tell little, many are read at once
+    return best_of_each(known, scores, k, groups)
+
+
+def _others_above(
+    upper: NDArray[np.float32], floor: np.float32, places: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the places but for some whose bounds reach the floor, the highest bound first."""
     rest = np.setdiff1d(np.flatnonzero(upper >= floor), places, assume_unique=True)
     rest = rest[np.isfinite(upper[rest])]
-    rest = rest[np.argsort(-upper[rest], kind="stable")]
-    for start in range(0, len(rest), SCORED_AT_ONCE):
-        piece = rest[start : start + SCORED_AT_ONCE]
-        if upper[piece[0]] < floor:
-            break
-        known = np.concatenate([known, row_of(piece)])
-        scores = np.concatenate([scores, score(row_of(piece))])
-        floor = _floor(known, scores, group_of(known), k)
-    return best_of_each(known, scores, k, groups)
+    return rest[np.argsort(-upper[rest], kind="stable")]
 
 
 def best_of_each(
