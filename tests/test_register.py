@@ -34,6 +34,8 @@ from edge_retrieval.sources.design import Design, Problem
 from tests import fakes
 
 ROOT = Path(__file__).parents[1]
+SNAPSHOT = "576628ad9655f236"
+"""Of the pinned register of schema 2."""
 
 
 @pytest.fixture(scope="session")
@@ -477,6 +479,20 @@ def test_a_pinned_register_of_schema_1_opens_for_ever(tmp_path: Path) -> None:
         [result] = search(register, [query], encoder)
         assert [hit.design.number for hit in result.hits] == ["D0001", "D0000"]
         assert result.hits[0].score > 0.99
+
+
+def test_a_pinned_register_of_schema_2_opens_for_ever(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(fakes.PINNED / "register-2", tmp_path / "register-2"))
+    with Register.open(folder) as register:
+        assert register.verify() == []
+        assert (register.designs_count, register.figures_count, register.epoch) == (2, 4, 1)
+        assert register.columns.dead_rows.tolist() == [2, 3]
+        assert register.design("D0002").source == "made"
+        assert register.columns.sources == ("made",)
+        query = query_from_bytes(register.picture(5), "q", cut=False)
+        [result] = search(register, [query], load_encoder(register.bundle))
+        assert [hit.design.number for hit in result.hits] == ["D0002", "D0000"]
+        assert register.snapshot == SNAPSHOT
 
 
 # Kills and company

@@ -1,0 +1,112 @@
+"""`edge-ret register ...`: what it says, what it leaves, how it exits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from edge_retrieval import cli
+from edge_retrieval.register import Register
+from tests import fakes
+
+
+class Outcome(NamedTuple):
+    """What one call of the command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Call `edge-ret register ARGS` in a folder with the register `mine`: 8 designs, 24 figures."""
+    monkeypatch.chdir(tmp_path)
+    bundle = fakes.tiny_bundle(tmp_path / "bundle")
+    for name, count in (("mine", 8), ("other", 10)):
+        with Register.create(tmp_path / name, bundle) as register:
+            register.add(fakes.designs(count), fakes.FakeEncoder(bundle.fingerprint))
+
+    def call(*args: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["edge-ret", "register", *args])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+def test_info_tells_what_is_there_and_what_it_takes(run: Run) -> None:
+    facts = json.loads(run("info", "mine", "--json").out)
+    assert (facts["designs"], facts["figures"], facts["dead rows"]) == (8, 24, 0)
+    assert facts["bytes"]["vectors-0.f32"] == 24 * 64 * 4
+    assert len(facts["snapshot"]) == 16
+    assert "vectors-0.f32" in run("info", "mine").out
+
+
+def test_removed_designs_are_told_and_compacting_gives_back_their_bytes(run: Run) -> None:
+    done = run("remove", "mine", "D0001", "D0002")
+    assert done.code == 0
+    assert "2 designs removed" in done.out
+    assert "now 6 designs, 18 figures" in done.out
+    assert json.loads(run("info", "mine", "--json").out)["dead rows"] == 6
+    done = run("compact", "mine")
+    assert done.code == 0
+    assert "now 6 designs, 18 figures" in done.out
+    facts = json.loads(run("info", "mine", "--json").out)
+    assert (facts["dead rows"], facts["bytes"]["vectors-1.f32"]) == (0, 18 * 64 * 4)
+    assert run("verify", "mine").out == "mine: good, 6 designs\n"
+
+
+def test_a_number_that_is_not_there_is_one_line_and_a_hint(run: Run) -> None:
+    done = run("remove", "mine", "D0001", "D00O2")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[0] == "error: mine: no design D00O2; nothing was removed"
+    assert "D0002" in done.err.splitlines()[1]
+    assert "8 designs" in run("verify", "mine").out
+
+
+def test_merged_registers_are_told_one_by_one(run: Run) -> None:
+    shutil.copytree("mine", "third")
+    done = run("merge", "mine", "other", "third")
+    assert done.code == 0
+    assert "other: 2 designs, 6 figures added; 24 sheets there already" in done.out
+    assert "third: 0 designs, 0 figures added; 24 sheets there already" in done.out
+    assert "now 10 designs, 30 figures" in done.out
+
+
+def test_verify_names_what_is_damaged_and_repair_mends_it(run: Run) -> None:
+    path = Path("mine/pictures-0.bin")
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    done = run("verify", "mine")
+    assert done.code == 1
+    assert "pictures-0.bin" in done.err
+    assert "verify --repair mine" in done.err.splitlines()[-1]
+    told = json.loads(run("verify", "mine", "--json").out)
+    assert len(told["faults"]) == len(told["left"]) == 1
+    done = run("verify", "mine", "--repair")
+    assert done.code == 0
+    assert "repaired: design D0007 was dropped" in done.err
+    assert done.out == "mine: good, 7 designs\n"
+    assert json.loads(run("verify", "mine", "--json").out)["faults"] == []
+
+
+def test_a_register_that_is_none_is_told(run: Run) -> None:
+    for words in (("verify", "bundle"), ("compact", "nowhere"), ("merge", "mine", "nowhere")):
+        done = run(*words)
+        assert done.code == 1
+        assert "not a register" in done.err
