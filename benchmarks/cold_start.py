@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from made_register import clustered, make_register
+from made_register import clustered, make_register, seen_by
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import Bundle, default_bundle_path, save_bundle
@@ -62,7 +62,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             bundle = widened(small, dim, folder / "bundle")
-            vectors = clustered(args.figures, dim)
+            vectors = clustered(args.figures, dim, centres=seen_by(bundle))
             make_register(folder / "register", vectors, bundle)
             drawing = folder / "pictures" / f"query{args.drawing.suffix}"
             drawing.parent.mkdir()

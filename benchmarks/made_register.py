@@ -10,45 +10,66 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import Bundle, default_bundle_path
 from edge_retrieval.drawing import to_png
+from edge_retrieval.encoder import load_encoder
 from edge_retrieval.plan import prepare
 from edge_retrieval.register import Register
 from edge_retrieval.register.opening import writing_in
 from edge_retrieval.register.writing import NewFigure, put_design, put_figures, put_sheet
-from edge_retrieval.sources import Box, Design
+from edge_retrieval.sample import sample_folder
+from edge_retrieval.sources import Box, Design, open_source
 
 VIEWS = 5
 BATCH = 64
 COMMIT = 100  # batches
 
 
-def clustered(count: int, dim: int, *, seed: int = 0) -> Embeddings:
-    """Return made embeddings: 300 clusters, designs within them, five near views of each.
+def clustered(
+    count: int, dim: int, *, seed: int = 0, centres: Embeddings | None = None
+) -> Embeddings:
+    """Return made embeddings: clusters, designs within them, five near views of each.
 
     Args:
         count: N.
         dim: D.
         seed: Of everything.
+        centres: ``(C, D)``: where the clusters are, an encoder's own embeddings, say, so that what
+            is made lies where that encoder puts drawings. None: 300 random ones.
 
     Returns:
         ``(N, D)`` float32, rows of length 1; rows of a design stand together.
     """
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((300, dim), np.float32)
+    if centres is None:
+        centres = rng.standard_normal((300, dim), np.float32)
+        spread = np.ones(dim, np.float32)
+    else:  # noise as wide in each direction as the centres are
+        axes, widths, turn = np.linalg.svd(centres - centres.mean(0), full_matrices=False)
+        spread = (widths[:, None] * turn / len(axes) ** 0.5).astype(np.float32)  # (D, D)
     designs = -(-count // VIEWS)
     rows = centres[rng.integers(len(centres), size=designs)]  # (designs, D)
-    rows += 0.7 * rng.standard_normal(rows.shape, np.float32)
+    rows = rows + 0.7 * noise(rng, rows, spread)
     views = np.repeat(rows, VIEWS, axis=0)[:count]  # (N, D)
-    views += 0.25 * rng.standard_normal(views.shape, np.float32)
+    views += 0.25 * noise(rng, views, spread)
     views /= np.linalg.norm(views, axis=1, keepdims=True)
     return views
+
+
+def noise(rng: np.random.Generator, like: Embeddings, spread: NDArray[np.float32]) -> Embeddings:
+    """Return ``(n, D)`` normal noise: scaled by ``(D,)``, or turned by ``(r, D)``."""
+    if spread.ndim == 1:
+        return rng.standard_normal(like.shape, np.float32) * spread
+    out: Embeddings = rng.standard_normal((len(like), len(spread)), np.float32) @ spread
+    return out
 
 
 def make_register(folder: Path, vectors: Embeddings, bundle: Bundle) -> None:
@@ -92,6 +113,16 @@ def make_register(folder: Path, vectors: Embeddings, bundle: Bundle) -> None:
     register.close()
 
 
+def seen_by(bundle: Bundle) -> Embeddings:
+    """Return what an encoder makes of the sample's figures, ``(360, D)``."""
+    with tempfile.TemporaryDirectory() as folder:
+        register = Register.create(Path(folder) / "sample", bundle)
+        register.add(open_source(sample_folder(), kind="table"), load_encoder(bundle))
+        vectors = np.array(register.vectors)
+        register.close()
+    return vectors
+
+
 def main() -> None:
     """Make one on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -100,7 +131,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=None)
     args = parser.parse_args()
     bundle = Bundle.open(args.bundle or default_bundle_path())
-    make_register(args.folder, clustered(args.figures, bundle.dim), bundle)
+    make_register(args.folder, clustered(args.figures, bundle.dim, centres=seen_by(bundle)), bundle)
 
 
 if __name__ == "__main__":
