@@ -23,7 +23,7 @@ from edge_retrieval.drawing import to_png
 from edge_retrieval.encoder import load_encoder
 from edge_retrieval.plan import prepare
 from edge_retrieval.register import Register
-from edge_retrieval.register.opening import writing_in
+from edge_retrieval.register.working import writing_in
 from edge_retrieval.register.writing import NewFigure, put_design, put_figures, put_sheet
 from edge_retrieval.sample import sample_folder
 from edge_retrieval.sources import Box, Design, open_source
