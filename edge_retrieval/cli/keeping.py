@@ -77,11 +77,13 @@ def remove(
 
 def compact(register_path: RegisterArgument) -> None:
     """Give back the bytes of removed designs; let the figures of a class lie side by side."""
+    from edge_retrieval.plan import prepare
     from edge_retrieval.register import Register
 
     before = sum(sizes_of(register_path).values()) if register_path.is_dir() else 0
     with Register.open(register_path) as register:
         register.compact(track=bar)
+        prepare(register, track=bar)
         totals = now(register.designs_count, register.figures_count)
     after = sum(sizes_of(register_path).values())
     print(f"{register_path}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
@@ -96,6 +98,7 @@ def merge(
 
     Designs that are there already, by their numbers, get the sheets that they lack.
     """
+    from edge_retrieval.plan import prepare
     from edge_retrieval.register import Register
 
     problems = []
@@ -110,6 +113,7 @@ def merge(
                 f" {count(result.figures_added, 'figure')} added;"
                 f" {count(result.unchanged, 'sheet')} there already"
             )
+        prepare(register, track=bar)
         print(f"now {now(register.designs_count, register.figures_count)}")
     if problems:
         say(f"skipped: {count(len(problems), 'design')}")
