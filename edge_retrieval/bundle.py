@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +47,10 @@ from edge_retrieval.bundle_files import (
 )
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import BundleError, ConfigError
-from edge_retrieval.golden import (
-    Fitted,
-    Golden,
-    check_golden,
-    pack,
-    read_fitted,
-    read_golden,
-)
 from edge_retrieval.provenance import sha256_of
-from edge_retrieval.staging import staged
+
+if TYPE_CHECKING:
+    from edge_retrieval.golden import Fitted, Golden
 
 __all__ = [
     "BUNDLE_SCHEMA",
@@ -152,10 +146,14 @@ class Bundle:
 
     def golden(self) -> Golden:
         """Read the golden drawings and their embeddings; `BundleError` if they make no sense."""
+        from edge_retrieval.golden import read_golden
+
         return read_golden(self.folder / GOLDEN, self.dim)
 
     def fitted(self) -> Fitted | None:
         """Read the drawings with known scaling; None in a bundle of schema 1."""
+        from edge_retrieval.golden import read_fitted
+
         return read_fitted(self.folder / GOLDEN, self.preprocessing.size)
 
     def copy_to(self, folder: Path) -> Bundle:
@@ -205,6 +203,8 @@ def save_bundle(
     Raises:
         BundleError: The folder cannot be written, or the parts do not fit each other.
     """
+    from edge_retrieval.golden import Golden, check_golden, pack
+
     golden = Golden(golden_images, golden_embeddings)
     dim = golden_embeddings.shape[1] if golden_embeddings.ndim == 2 else 0
     check_golden(golden, dim, where=folder)
@@ -312,6 +312,8 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
 @contextlib.contextmanager
 def _writing(folder: Path, *, replaces: Set[str] | None) -> Iterator[Path]:
     """Fill a bundle's folder beside its place; see `staged`. Errors become `BundleError`."""
+    from edge_retrieval.staging import staged
+
     if folder.exists() and replaces is None:
         raise BundleError(f"{folder}: exists already", hint="name another folder, or overwrite it")
     try:
