@@ -27,8 +27,11 @@ from edge_retrieval.errors import (
     TaxonomyError,
 )
 from edge_retrieval.register import Register, adding, making
+from edge_retrieval.register.columns import load_columns, same_columns
+from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import writer_lock
 from edge_retrieval.register.repairing import faults_of, repair
+from edge_retrieval.register.tabling import make_columns
 from edge_retrieval.search import query_from_bytes, search
 from edge_retrieval.sources.design import Design, Problem
 from tests import fakes
@@ -887,3 +890,66 @@ def test_a_log_that_lost_commits_is_found(copied: Path, encoder: fakes.FakeEncod
     with Register.open(torn) as register:
         assert register.designs_count == 12
         assert register.verify() == []
+
+
+# Columns
+
+
+def test_columns_that_were_extended_are_those_made_anew(
+    register: Register, bundle: Bundle, encoder: fakes.FakeEncoder
+) -> None:
+    rng = np.random.default_rng(5)
+    designs = [
+        replace(
+            design,
+            number=f"N{int(rng.integers(1_000_000))}",
+            applicants=tuple(f"Maker {n}" for n in rng.integers(0, 9, rng.integers(0, 3))),
+            filed=f"2020-01-{i + 1:02d}",
+        )
+        for i, design in enumerate(fakes.designs(24, views=2))
+    ]
+    for step in range(8):
+        chosen = [designs[i] for i in rng.permutation(24)[:5]]
+        changed = [replace(one, applicants=(f"Heir {step}",)) for one in chosen[:2]]
+        register.add([*chosen[2:], *changed], encoder, source=f"source {step % 3}")
+        if step % 2:
+            number = register.columns.number(int(np.flatnonzero(register.columns.alive)[step]))
+            register.remove([number])
+            assert register.columns.find(number) is None
+        made = make_columns(Database.open(register.folder / "designs.sqlite"))
+        kept = load_columns(register.folder)
+        assert kept is not None
+        assert same_columns(kept, made)
+        for place, alive in enumerate(made.alive):
+            if alive:
+                assert register.columns.find(register.columns.number(place)) == place
+    assert register.verify() == []
+
+
+def test_columns_tell_what_filters_ask_for(register: Register, encoder: fakes.FakeEncoder) -> None:
+    sheets = [fakes.sheet(fakes.drawing(1))]
+    told = {"published": "2021-03-04", "filed": "2019-05-06", "applicants": ("Ann", "Bob")}
+    register.add([fakes.design("b", sheets, **told)], encoder, source="grants")
+    register.add([fakes.design("a", sheets, (), applicants=("Bob",))], encoder, source="more")
+    columns = register.columns
+    assert [columns.number(place) for place in (0, 1)] == ["b", "a"]
+    assert (columns.find("a"), columns.find("b"), columns.find("c")) == (1, 0, None)
+    assert columns.published.tolist() == [20210304, 0]
+    assert columns.filed.tolist() == [20190506, 0]
+    assert [columns.sources[place] for place in columns.source] == ["grants", "more"]
+    assert [columns.paths[node] for node in columns.node] == [("07", "07-03"), ()]
+    names = [columns.applicants[place] for place in columns.applicant_of]
+    assert (names, columns.applicant_starts.tolist()) == (["Ann", "Bob", "Bob"], [0, 2, 3])
+    sha256 = register.figures([0])[0].sheet_sha256
+    assert int(columns.sheet_of[0]).to_bytes(8, "little") == bytes.fromhex(sha256[:16])
+    assert register.rows_of_sheet(sha256).tolist() == [0, 1]
+
+
+def test_a_row_that_changed_is_not_read(copied: Path) -> None:
+    damage(copied, "vectors-0.f32", -5)
+    with Register.open(copied) as register:
+        assert np.array_equal(register.read_rows([3, 1]), register.vectors[[3, 1]])
+        with pytest.raises(RegisterError, match="rows 35 to 35"):
+            register.read_rows([35])
+        with pytest.raises(RegisterError, match="damaged"):
+            register.check_batches_of(0, 36)

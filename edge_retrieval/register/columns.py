@@ -101,12 +101,21 @@ class Columns:
         """Return the place of the living design of that number; None if there is none."""
         wanted = number.encode(errors="replace")
         order = self.by_number
-        at = bisect.bisect_left(range(len(order)), wanted, key=lambda i: self._bytes(int(order[i])))
+        at = self._before(wanted)
         while at < len(order) and self._bytes(int(order[at])) == wanted:
             if self.alive[order[at]]:
                 return int(order[at])
             at += 1
         return None
+
+    def after(self, number: bytes) -> int:
+        """Return the place in `by_number` after all designs of that number."""
+        return self._before(number + b"\0")
+
+    def _before(self, number: bytes) -> int:
+        order = self.by_number
+        key = self._bytes
+        return bisect.bisect_left(range(len(order)), number, key=lambda i: key(int(order[i])))
 
     def _bytes(self, design: int) -> bytes:
         start, end = self.number_starts[design : design + 2]
@@ -133,6 +142,22 @@ class Columns:
 def sheet_mark(sha256: str) -> int:
     """Return the first 8 bytes, little-endian, of a hex SHA-256."""
     return int.from_bytes(bytes.fromhex(sha256[:16]), "little")
+
+
+def same_columns(one: Columns, other: Columns) -> bool:
+    """Tell whether two say the same; names may stand in another order."""
+    named = ("source", "applicant_of", "sources", "applicants")
+    plain = all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ARRAYS
+        if name not in named
+    )
+    return plain and one.paths == other.paths and _named(one) == _named(other)
+
+
+def _named(columns: Columns) -> list[str]:
+    sources = [columns.sources[place] for place in columns.source.tolist()]
+    return sources + [columns.applicants[place] for place in columns.applicant_of.tolist()]
 
 
 def save_columns(folder: Path, columns: Columns, state: State) -> None:
@@ -181,7 +206,10 @@ def load_columns(folder: Path, state: State | None = None) -> Columns | None:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+            if os.name == "nt" or not size:  # Windows replaces no file that is mapped
+                data: mmap.mmap | bytes = file.read()
+            else:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError:
         return None
     header, start = _header(path, data)

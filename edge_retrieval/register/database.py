@@ -56,6 +56,7 @@ class Database:
         self.schema = schema
         self._connection = connection
         self.tells_head = False
+        self.touched: set[int] = set()  # ids of designs that were written anew
         self._did = hashlib.sha256()
         self._noted = False
 
@@ -101,10 +102,11 @@ class Database:
         with _translated(path):
             try:
                 database = cls._connect(path, "mode=rw" if may_write else "mode=ro", write=write)
-            except sqlite3.OperationalError:
-                # A log needs side files, which a read-only folder cannot take; at rest there is
-                # nothing in the log, and the file can be read as it is.
-                if may_write or _size(path.with_name(f"{path.name}-wal")):
+            except sqlite3.OperationalError as error:
+                # A log needs side files, which a read-only folder or a full disk cannot take; at
+                # rest there is nothing in the log, and the file can be read as it is.
+                at_rest = not _size(path.with_name(f"{path.name}-wal"))
+                if write or not at_rest or "locked" in str(error):
                     raise
                 database = cls._connect(path, "immutable=1", write=False)
         if database.schema > SCHEMA or database.schema < 1:

@@ -224,7 +224,8 @@ class Register:
             compact(database, store, self._designs(), track)
             self._at.release()
             if database.settle():  # else a reader needs the old pages: the next compaction's work
-                database.all("VACUUM")
+                with contextlib.suppress(RegisterError):  # no room: done all the same
+                    database.all("VACUUM")
 
     def merge_from(self, other: Register, *, track: Track = silent) -> AddResult:
         """Add the designs of another register; nothing is embedded.

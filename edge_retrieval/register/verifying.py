@@ -12,7 +12,7 @@ import numpy as np
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import BundleError, RegisterError
-from edge_retrieval.register.columns import load_columns
+from edge_retrieval.register.columns import COLUMNS, load_columns, same_columns
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import BUNDLE, pictures_name, vectors_name
 from edge_retrieval.register.manifest import damages_of_manifest
@@ -84,7 +84,10 @@ def _damages_of_records(database: Database, old: Database | None) -> Iterator[st
         for *figure, digest in database.each(f"SELECT {FIGURE}, digest FROM figures f"):
             if digest != digest_of(*figure):
                 yield f"{database.path}: damaged: figure {figure[0]}"
-        make_columns(database)
+        made = make_columns(database)
+        kept = load_columns(database.path.parent, database.state())
+        if kept is not None and not same_columns(kept, made):
+            yield f"{database.path.parent / COLUMNS}: damaged: it tells other than the database"
     except RegisterError as error:
         yield str(error)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.columns import save_columns
+from edge_retrieval.register.columns import Columns, load_columns, save_columns
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import DATABASE, pictures_name, vectors_name
 from edge_retrieval.register.making import remove_strays
@@ -37,6 +37,9 @@ def writing_in(folder: Path, dim: int) -> Iterator[tuple[Database, Store]]:
         if head := read_head_or_none(folder):
             require_head(database.path, state, head)
         write_head(folder, Head(state.generation, state.snapshot))
+        base = None
+        with contextlib.suppress(RegisterError):
+            base = load_columns(folder, state)
         remove_strays(folder, state.epoch)
         store = Store(folder / vectors_name(state.epoch), folder / pictures_name(state.epoch), dim)
         store.begin(database)
@@ -45,17 +48,27 @@ def writing_in(folder: Path, dim: int) -> Iterator[tuple[Database, Store]]:
         except BaseException:
             database.rollback()
             with contextlib.suppress(RegisterError):  # the first error is the one to tell
-                rest(folder, database)
+                rest(folder, database, base, state.epoch)
             raise
-        rest(folder, database)
+        rest(folder, database, base, state.epoch)
 
 
-def rest(folder: Path, database: Database) -> None:
-    """Bring the register to rest: an empty log, fresh columns, a head that tells everything."""
+def rest(
+    folder: Path, database: Database, base: Columns | None = None, epoch: int | None = None
+) -> None:
+    """Bring the register to rest: an empty log, fresh columns, a head that tells everything.
+
+    Args:
+        folder: The register.
+        database: Of the writer, with no transaction open.
+        base: Columns of the state in which the writer met it, if there were any.
+        epoch: Of that state.
+    """
     database.rollback()
     state = database.state()
     remove_strays(folder, state.epoch)
-    save_columns(folder, make_columns(database), state)
+    base = base if epoch == state.epoch else None
+    save_columns(folder, make_columns(database, base, database.touched), state)
     settled = False
     with contextlib.suppress(RegisterError):  # no room: the log stays, and nothing is lost
         settled = database.settle()

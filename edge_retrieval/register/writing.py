@@ -95,6 +95,7 @@ def put_design(
         return database.insert(f"{sql} VALUES (?, ?, ?, 0, ?, ?)", design.number, *values)
     sql = "UPDATE designs SET node = ?, source = ?, facts = ?, digest = ? WHERE id = ?"
     database.all(sql, *values, old)
+    database.touched.add(old)
     return old
 
 
@@ -171,6 +172,7 @@ def bury_designs(database: Database, numbers: Sequence[str]) -> tuple[int, list[
         seal = design_digest(number, paths.get(node, ()), source, 1, facts)
         database.all("UPDATE designs SET dead = 1, digest = ? WHERE id = ?", seal, design)
         database.note("removed", number, seal)
+        database.touched.add(design)
         gone += 1
     return gone, missing
 
