@@ -22,7 +22,7 @@ LAYERS = (
     ("golden", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
     ("filters", "plan", "search"),
-    ("sample", "evidence", "bench", "evaluate", "doctor", "causes"),
+    ("session", "sample", "evidence", "bench", "evaluate", "doctor", "causes"),
     ("server",),
     ("cli",),
     ("__main__",),
