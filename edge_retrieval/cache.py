@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 
@@ -27,6 +26,8 @@ def cache_folder() -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):
                 return folder
+    import tempfile
+
     return (
         Path(tempfile.gettempdir()) / f"edge-retrieval-{os.getuid() if os.name == 'posix' else 0}"
     )
