@@ -5,8 +5,8 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ SHOWN = 6
 """So many near names are shown in a hint."""
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(NamedTuple):
     """What the user asked for; a design must meet all of it, and of a list any one.
 
     Attributes:
@@ -50,7 +49,7 @@ class Filters:
     not_designs: Sequence[str] = ()
 
     def __bool__(self) -> bool:
-        return any(vars(self).values())
+        return any(self)
 
     @property
     def text(self) -> str:
@@ -110,8 +109,7 @@ class Filters:
         return Chosen(rows, designs, len(rows), undated)
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What a filter leaves.
 
     Attributes:

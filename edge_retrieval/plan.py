@@ -9,7 +9,7 @@ loading it. A filter leaves rows, and these alone are looked at, exactly.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -43,8 +43,7 @@ READ_ONE_BY_ONE = 4_096
 """Above so many rows at once, the memory map is read instead."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One step of a plan: what is read, how much of it, and why so."""
 
     what: str
@@ -53,19 +52,18 @@ class Step:
     why: str
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """How a search is answered.
 
     Attributes:
-        index: What answers it.
+        searcher: What answers it.
         exact: Whether every figure that the filters leave is compared, or ruled out by a bound.
         overlap: Share of the ten nearest that an approximate index finds, measured on this
             register when it was made; None: exact, or not measured.
         steps: What is done, in order.
     """
 
-    index: Index
+    searcher: Index
     exact: bool
     overlap: float | None
     steps: tuple[Step, ...]

@@ -254,7 +254,7 @@ class _Ranking:
         A design among the best k is among the best k of that figure of the query which it is most
         like.
         """
-        ranked = self.plan.index.rank(
+        ranked = self.plan.searcher.rank(
             vectors,
             k,
             rows=self.chosen.rows,

@@ -80,7 +80,7 @@ def test_the_pass_answers_as_all_vectors_do(register: Register, encoder: fakes.F
             asked: dict[str, Any] = {"filters": filters, "k": k, "exclude_self": True}
             [fast] = search(register, [query(3)], encoder, **asked)
             [slow] = search(register, [query(3)], encoder, **asked, index=flat(register))
-            assert isinstance(fast.plan and fast.plan.index, PassIndex)
+            assert isinstance(fast.plan and fast.plan.searcher, PassIndex)
             assert told(fast) == told(slow)
             assert len(fast.hits) == min(k, fast.compared_designs)
             assert fast.exact
@@ -140,7 +140,7 @@ def test_a_pass_of_another_register_is_not_believed(
         other.add(list(reversed(fakes.designs(DESIGNS))), encoder)
         (other.folder / PASS).write_bytes((register.folder / PASS).read_bytes())
         [result] = search(other, [query(3)], encoder)
-        assert isinstance(result.plan and result.plan.index, FlatIndex)
+        assert isinstance(result.plan and result.plan.searcher, FlatIndex)
         assert found(result) == found(search(other, [query(3)], encoder, index=flat(other))[0])
 
 
@@ -173,7 +173,7 @@ def test_a_register_is_searched_without_a_pass_until_one_pays(
     with Register.open(register.folder) as reader:
         assert prepare(reader) == []
         [result] = search(reader, [query(3)], encoder)
-    assert isinstance(result.plan and result.plan.index, FlatIndex)
+    assert isinstance(result.plan and result.plan.searcher, FlatIndex)
     assert "fewer than 1,000" in result.plan.steps[0].why  # type: ignore[union-attr]
 
 
@@ -192,7 +192,7 @@ def test_a_graph_is_loaded_once_scans_have_cost_as_much(
     with Register.open(register.folder) as reader:
         for _ in range(4):
             [result] = search(reader, [query(3)], encoder)
-            ways.append(isinstance(result.plan and result.plan.index, HnswIndex))
+            ways.append(isinstance(result.plan and result.plan.searcher, HnswIndex))
             assert found(result) == expected
         assert ways == [False, False, True, True]
         assert not result.exact

@@ -17,7 +17,7 @@ one more coordinate: all of it is one product of bytes with P + 1 weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,7 @@ STEPS = 255
 SLACK = 1e-6  # above what float64 loses here, and the rounding of a score to float32
 
 
-@dataclass(frozen=True)
-class Coding:
+class Coding(NamedTuple):
     """How rows become bytes, and what the bytes say.
 
     Attributes:

@@ -22,7 +22,6 @@ import os
 import struct
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,27 +38,34 @@ LARGEST_HEAD = 1 << 26
 HINT = "delete it: search does without it, and the next writer makes it anew"
 
 
-@dataclass
 class FirstPass:
     """The bytes of the first `rows` vectors, mapped, and how to read them.
 
-    Attributes:
+    Args:
+        path: Where it is, for messages.
         coding: What the bytes say.
         vectors: What they were made of; whoever opens a pass compares it.
         compared: Rows that a search had to score, on average, measured when it was made.
         bytes_of: ``(rows, width)`` uint8, mapped: not to be read before `check`.
-        crcs: Of each block.
+        crcs: Of each block; none: nothing is checked.
     """
 
-    path: Path
-    coding: Coding
-    vectors: str
-    compared: float
-    bytes_of: NDArray[np.uint8]
-    crcs: NDArray[np.uint32]
-
-    def __post_init__(self) -> None:
-        self._trusted = np.zeros(len(self.crcs), bool)
+    def __init__(
+        self,
+        path: Path,
+        coding: Coding,
+        vectors: str,
+        compared: float,
+        bytes_of: NDArray[np.uint8],
+        crcs: NDArray[np.uint32],
+    ) -> None:
+        self.path = path
+        self.coding = coding
+        self.vectors = vectors
+        self.compared = compared
+        self.bytes_of = bytes_of
+        self.crcs = crcs
+        self._trusted = np.zeros(len(crcs), bool)
 
     def __len__(self) -> int:
         return len(self.bytes_of)
