@@ -46,6 +46,12 @@ def index(
     ] = "auto",
     bundle: BundleOption = None,
     backend: BackendOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Processes that cut sheets; as many as cores if not given."
+        ),
+    ] = None,
     strict: StrictFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -55,6 +61,7 @@ def index(
     """
     from edge_retrieval.encoder import load_encoder
     from edge_retrieval.plan import prepare
+    from edge_retrieval.provenance import available_cores
     from edge_retrieval.register import Register, is_register
     from edge_retrieval.sources import open_source
 
@@ -71,8 +78,13 @@ def index(
     try:
         encoding = open_bundle(bundle) if bundle is not None else register.bundle
         encoder = load_encoder(encoding, backend=chosen_backend(encoding, backend))
-        tracked = bar(itertools.chain(first, designs), "Indexing")
-        result = register.add(tracked, encoder, source=source.resolve().name)
+        result = register.add(
+            first if len(first) < LOOK_AHEAD else itertools.chain(first, designs),
+            encoder,
+            track=bar,
+            source=source.resolve().name,
+            jobs=jobs or available_cores(),
+        )
         prepare(register, track=bar)  # does nothing while all are compared fast enough
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
@@ -97,6 +109,7 @@ def index(
         "designs_added": result.designs_added,
         "figures_added": result.figures_added,
         "sheets_read": result.sheets_read,
+        "sheets_copied": result.sheets_copied,
         "front_pages": result.front_pages,
         "unchanged": result.unchanged,
         "notes": [{"where": n.where, "reason": n.reason} for n in result.notes],
@@ -112,6 +125,10 @@ def index(
             f" {count(result.front_pages, 'front page')} left out,"
             f" {count(result.unchanged, 'sheet')} there already"
         )
+        if result.sheets_copied:
+            print(
+                f"{count(result.sheets_copied, 'sheet')} copied: in the register under other names"
+            )
         print(
             f"now {count(register.designs_count, 'design')},"
             f" {count(register.figures_count, 'figure')}"

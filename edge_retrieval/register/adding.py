@@ -1,23 +1,27 @@
-"""How designs get into a register: read, cut, embed and commit, a batch at a time."""
+"""How designs get into a register: read, cut, embed and commit, all at once, in order."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_retrieval.drawing import FigureImage, cut_sheet, to_png, whole_sheet
-from edge_retrieval.encoder import Encoder, embed_figures
-from edge_retrieval.errors import DrawingError, RegisterError
+from edge_retrieval.arrays import Embeddings
+from edge_retrieval.drawing.ready import ReadyFigure, SheetTask
+from edge_retrieval.encoder import Encoder
+from edge_retrieval.errors import ConfigError, DrawingError, RegisterError
 from edge_retrieval.progress import Track
+from edge_retrieval.register.ahead import Begin, End, Step, Taken, look_ahead
+from edge_retrieval.register.cutters import Cutters
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.reading import (
-    has_sheet,
-    read_design,
-)
+from edge_retrieval.register.reading import has_sheet, read_design
 from edge_retrieval.register.records import AddResult, DesignRecord
+from edge_retrieval.register.reusing import KnownFigure, SheetReader
 from edge_retrieval.register.writing import (
     NewFigure,
     Store,
@@ -32,12 +36,25 @@ from edge_retrieval.sources.design import Design, Problem, Sheet, in_unicode
 COMMIT_FIGURES = 64
 """So many figures are committed together: what a kill costs, and how much memory it takes."""
 
-PICTURE_SIDE = 320
-"""Longest side of the picture kept of each figure, in pixels."""
-
 
 def moment(name: str) -> None:
     """Do nothing: a test replaces this to end the process at the worst of moments."""
+
+
+class Pending(NamedTuple):
+    """A figure that is not committed yet.
+
+    Attributes:
+        record: What is known of it.
+        place: Where a person finds it, for messages.
+        image: ``(C, H, W)`` float32, to be embedded; or None.
+        vector: ``(D,)`` float32, known already; or None.
+    """
+
+    record: NewFigure
+    place: str
+    image: NDArray[np.float32] | None
+    vector: NDArray[np.float32] | None
 
 
 class Adder:
@@ -49,6 +66,7 @@ class Adder:
         depth: Number of labels above a design.
         encoder: What embeds the figures.
         batch: Figures that are embedded together.
+        jobs: Processes that cut sheets; 1 cuts them here.
         source: Name of what is indexed; kept with each new design.
     """
 
@@ -60,53 +78,102 @@ class Adder:
         depth: int,
         encoder: Encoder,
         batch: int,
+        jobs: int = 1,
         source: str = "",
     ) -> None:
+        if batch < 1 or jobs < 1:
+            raise ConfigError(f"a batch of {batch}, {jobs} jobs", hint="give 1 or more of each")
         self._database = database
         self._store = store
+        self._known = SheetReader(database, store)
         self._source = source
         self._depth = depth
         self._encoder = encoder
         self._batch = batch
-        self._pending: list[FigureImage] = []
-        self._figures: list[NewFigure] = []  # what is known of them
-        self._numbered = 0  # figures of the design at hand so far
-        self._places: list[str] = []  # of the pending figures, for messages
+        self._cutters = Cutters(encoder.preprocessing, jobs)
+        self._ahead: set[str] = set()  # SHA-256 of sheets taken, but not committed
+        self._done: list[str] = []  # of those, what has been done
+        self._design: Design | None = None  # at hand, unless it was refused
+        self._key: int | None = None  # its id, once it has one
+        self._numbered = 0  # its figures so far
+        self._pending: list[Pending] = []
+        self._vectors: list[Embeddings] = []  # of the first of the pending that have images
         self._result = AddResult()
 
     def add(self, designs: Iterable[Design | Problem], track: Track) -> AddResult:
         """Add everything; on any error, what was committed stays and the rest never was."""
         self._database.begin()
         try:
-            for item in track(designs, "Indexing"):
-                if isinstance(item, Problem):
-                    self._report(item.where, item.reason)
-                else:
-                    self._design(item)
+            with self._cutters:
+                total = operator.length_hint(designs) or None
+                for _ in track(self._added(designs), "Indexing", total):
+                    pass
             self._commit()
         finally:
             self._database.rollback()
         return self._result
 
-    def _design(self, design: Design) -> None:
+    def _steps(self, designs: Iterable[Design | Problem]) -> Iterator[Step]:
+        """Say what there is to do, and have the sheets cut: some way ahead of what is done."""
+        for item in designs:
+            if isinstance(item, Problem):
+                yield item
+                yield End()
+                continue
+            found = read_design(self._database, item.number)
+            yield Begin(item)
+            if self._refusal(item, found[1] if found else None) is None:
+                for sheet in item.sheets:
+                    if sheet.role != "front":
+                        yield self._taken(sheet, found[0] if found else None)
+            yield End()
+
+    def _taken(self, sheet: Sheet, key: int | None) -> Taken | Problem:
+        try:
+            data = sheet.read()
+        except DrawingError as error:
+            return _problem(sheet, error)
+        sha256 = hashlib.sha256(data).hexdigest()
+        cut = None
+        there = key is not None and has_sheet(self._database, key, sha256)
+        if not there and sha256 not in self._ahead and not self._known.holds(sha256, sheet):
+            cut = self._cutters.submit(_task(sheet, data))
+        self._ahead.add(sha256)
+        return Taken(sheet, data, sha256, cut)
+
+    def _added(self, designs: Iterable[Design | Problem]) -> Iterator[None]:
+        """Do what there is to do, in order; yield after each item of the source."""
+        for step in look_ahead(self._steps(designs)):
+            if isinstance(step, Problem):
+                self._report(step.where, step.reason)
+            elif isinstance(step, Begin):
+                self._begin(step.design)
+            elif isinstance(step, Taken):
+                self._done.append(step.sha256)
+                if self._design is not None:
+                    self._sheet(self._design, step)
+            else:
+                self._end()
+                yield
+
+    def _begin(self, design: Design) -> None:
         found = read_design(self._database, design.number)
         if reason := self._refusal(design, found[1] if found else None):
             self._report(design.where, reason)
             return
-        key = self._update(design, *found) if found else None
-        self._numbered = sum(figure.design == key for figure in self._figures)
+        self._design = design
+        self._key = self._update(design, *found) if found else None
+        self._numbered = sum(pending.record.design == self._key for pending in self._pending)
         self._numbered += found[1].figures_count if found else 0
-        sheets = [sheet for sheet in design.sheets if sheet.role != "front"]
-        self._result.front_pages += len(design.sheets) - len(sheets)
-        if not sheets:
+        fronts = sum(sheet.role == "front" for sheet in design.sheets)
+        self._result.front_pages += fronts
+        if fronts == len(design.sheets):
             self._report(design.where, f"{design.number} has no sheet of drawings")
-        for sheet in sheets:
-            key = self._sheet(design, key, sheet)
-            if len(self._pending) >= COMMIT_FIGURES:
-                self._commit()
-                self._database.begin()
-        if key is not None:
-            self._compare_with_stated(design)
+
+    def _end(self) -> None:
+        if self._design is not None and self._key is not None:
+            self._compare_with_stated(self._design)
+        self._design = self._key = None
 
     def _refusal(self, design: Design, old: DesignRecord | None) -> str | None:
         if not design.number:
@@ -138,45 +205,60 @@ class Adder:
             self._result.designs_updated += changes.keys() != {"where"}
         return key
 
-    def _sheet(self, design: Design, key: int | None, sheet: Sheet) -> int | None:
-        """Read one sheet; return the id of its design, None while the design has no figure."""
+    def _sheet(self, design: Design, taken: Taken) -> None:
+        sheet = taken.sheet
+        if self._key is not None and has_sheet(self._database, self._key, taken.sha256):
+            self._result.unchanged += 1
+            return
+        figures: Sequence[KnownFigure | ReadyFigure]
         try:
-            data = sheet.read()
-            sha256 = hashlib.sha256(data).hexdigest()
-            if key is not None and has_sheet(self._database, key, sha256):
-                self._result.unchanged += 1
-                return key
-            figures = _cut(sheet, data)
+            figures = self._reused(taken) if taken.cut is None else taken.cut.result()
         except DrawingError as error:
-            self._report(sheet.where, str(error).removeprefix(f"{sheet.where}: "))
-            return key
+            problem = _problem(sheet, error)
+            self._report(problem.where, problem.reason)
+            return
         if not figures:
             self._report(sheet.where, "no figure was found on it")
-            return key
-        if key is None:
-            key = put_design(self._database, design, source=self._source)
+            return
+        if self._key is None:
+            self._key = put_design(self._database, design, source=self._source)
             self._result.designs_added += 1
         told = len(sheet.captions) == len(figures)
-        record = put_sheet(self._database, key, sheet.name, sha256)
+        record = put_sheet(self._database, self._key, sheet.name, taken.sha256)
         for i, figure in enumerate(figures):
             self._numbered += 1
-            self._figures.append(
-                NewFigure(
-                    design=key,
-                    sheet=record,
-                    figure=self._numbered,
-                    box=figure.box,
-                    turned=figure.turned,
-                    caption=sheet.captions[i] if told else "",
-                    png=to_png(figure.pixels, side=PICTURE_SIDE),
-                )
+            new = NewFigure(
+                design=self._key,
+                sheet=record,
+                figure=self._numbered,
+                box=figure.box,
+                turned=figure.turned,
+                caption=sheet.captions[i] if told else "",
+                png=figure.png,
             )
+            place = f"{sheet.where}, figure {i + 1}"
+            if isinstance(figure, ReadyFigure):
+                self._pending.append(Pending(new, place, figure.image, None))
+            else:
+                self._pending.append(Pending(new, place, None, figure.vector))
         drop_problems(self._database, sheet.where)
-        self._pending += figures
-        self._places += [f"{sheet.where}, figure {i + 1}" for i in range(len(figures))]
         self._result.sheets_read += 1
+        self._result.sheets_copied += isinstance(figures[0], KnownFigure)
         self._result.figures_added += len(figures)
-        return key
+        self._embed(self._batch)
+        if len(self._pending) >= COMMIT_FIGURES:
+            self._commit()
+            self._database.begin()
+
+    def _reused(self, taken: Taken) -> Sequence[KnownFigure | ReadyFigure]:
+        """Return what the register holds of a sheet of the same bytes, or else cut it now."""
+        if self._known.sheet_of(taken.sha256) in {p.record.sheet for p in self._pending}:
+            self._commit()
+            self._database.begin()
+        known = self._known.figures(taken.sha256, taken.sheet)
+        if known is not None:
+            return known
+        return self._cutters.submit(_task(taken.sheet, taken.data)).result()
 
     def _compare_with_stated(self, design: Design) -> None:
         found = self._numbered
@@ -189,26 +271,44 @@ class Adder:
         self._result.problems.append(problem)
         put_problem(self._database, problem)
 
+    def _embed(self, least: int) -> None:
+        """Embed what is pending, a batch at a time, while `least` or more figures are."""
+        waiting = [pending.image for pending in self._pending if pending.image is not None]
+        waiting = waiting[sum(map(len, self._vectors)) :]
+        while len(waiting) >= max(least, 1):
+            self._vectors.append(self._encoder.embed(np.stack(waiting[: self._batch])))
+            waiting = waiting[self._batch :]
+
     def _commit(self) -> None:
         """Embed what is pending, write the vectors to the disk, then end the transaction."""
         if self._pending:
-            vectors = embed_figures(self._encoder, self._pending, batch=self._batch)
+            self._embed(1)
+            empty = np.zeros((0, self._encoder.dim), np.float32)
+            embedded = iter(np.concatenate([*self._vectors, empty]))
+            vectors = np.array(
+                [next(embedded) if p.vector is None else p.vector for p in self._pending],
+                np.float32,
+            )
             good = np.isclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)  # NaN is not close
             if vectors.shape != (len(self._pending), self._encoder.dim) or not good.all():
                 raise RegisterError(
-                    f"{self._places[int(np.argmin(good))]}: its vector is not of length 1",
+                    f"{self._pending[int(np.argmin(good))].place}: its vector is not of length 1",
                     hint="check the bundle on this device: edge-ret doctor BUNDLE",
                 )
             moment("embedded")
-            put_figures(self._database, self._store, self._figures, vectors)
+            records = [pending.record for pending in self._pending]
+            put_figures(self._database, self._store, records, vectors)
             moment("vectors written")
         moment("before commit")
         self._database.commit()
         moment("committed")
-        self._pending, self._figures, self._places = [], [], []
+        self._ahead.difference_update(self._done)
+        self._pending, self._vectors, self._done = [], [], []
 
 
-def _cut(sheet: Sheet, data: bytes) -> list[FigureImage]:
-    if getattr(sheet, "single", False):
-        return [whole_sheet(data, where=sheet.where)]
-    return cut_sheet(data, where=sheet.where, boxes=sheet.boxes)
+def _task(sheet: Sheet, data: bytes) -> SheetTask:
+    return SheetTask(data, sheet.where, sheet.boxes, sheet.single)
+
+
+def _problem(sheet: Sheet, error: DrawingError) -> Problem:
+    return Problem(sheet.where, str(error).removeprefix(f"{sheet.where}: "))

@@ -163,6 +163,7 @@ class Register:
         batch: int = 16,
         track: Track = silent,
         source: str = "",
+        jobs: int = 1,
     ) -> AddResult:
         """Add designs; whatever is in the register already, by number and bytes, is left alone.
 
@@ -175,6 +176,8 @@ class Register:
             batch: Figures that are embedded together.
             track: Shows progress.
             source: Name of what is indexed; kept with each new design.
+            jobs: Processes that cut sheets, if there are many; 1 cuts them here. The register
+                becomes the same.
 
         Raises:
             BundleMismatchError: The encoder is another one.
@@ -191,6 +194,7 @@ class Register:
                 depth=len(self.levels) - 1,
                 encoder=encoder,
                 batch=batch,
+                jobs=jobs,
                 source=source,
             )
             return adder.add(designs, track)

@@ -75,7 +75,9 @@ class AddResult:
         designs_added: Designs that the register did not hold before.
         designs_updated: Designs held before whose description changed.
         figures_added: Figures added, of new designs and of old ones.
-        sheets_read: Sheets that were cut and embedded.
+        sheets_read: Sheets whose figures were added.
+        sheets_copied: Of these, sheets whose very bytes the register held in another design: their
+            figures were copied, not cut and embedded again.
         front_pages: Front pages left out, because they repeat a figure of another sheet.
         unchanged: Sheets that the register held already, by their bytes; not embedded again.
         problems: What could not be read, in order.
@@ -86,6 +88,7 @@ class AddResult:
     designs_updated: int = 0
     figures_added: int = 0
     sheets_read: int = 0
+    sheets_copied: int = 0
     front_pages: int = 0
     unchanged: int = 0
     problems: list[Problem] = field(default_factory=list)
