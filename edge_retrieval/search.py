@@ -88,11 +88,12 @@ class SearchResult:
     @property
     def statement(self) -> str:
         """Say what was searched and how well, in one line."""
-        designs, figures = f"{self.compared_designs:,}", f"{self.compared_figures:,}"
-        among = f"{self.filters} ({figures} figures)".strip()
+        designs = f"{self.compared_designs:,}"
+        figures = f"{self.compared_figures:,} figure{'s' * (self.compared_figures != 1)}"
+        among = f"{self.filters} ({figures})".strip()
         unknown = f"; left out: {self.undated:,} of unknown date" if self.undated else ""
         if self.exact and self.compared_designs == 1:
-            among = f"{self.filters or 'there'} ({figures} figures)"
+            among = f"{self.filters or 'there'} ({figures})"
             return f"compared exactly with the only design {among}{unknown}"
         if self.exact:
             return f"compared exactly with all {designs} designs {among}{unknown}"

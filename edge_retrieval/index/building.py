@@ -24,7 +24,7 @@ HEIGHT = 40
 """So many rows, about, are met before ten designs are: views of a design are near-duplicates."""
 COST_OF_BYTE = 0.5e-9
 """Seconds that a byte of the pass costs a search: its checksum, its page, its product."""
-COST_OF_ROW = 3e-6
+COST_OF_ROW = 2e-6
 """Seconds that it costs to read a row by its place, to check it and to score it."""
 
 

@@ -1,0 +1,109 @@
+"""The command that searches: its filters, its plan, and what it says of files that have gone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import Run, is_one_line_and_a_hint
+from tests.test_cli import designs as designs  # fixtures
+from tests.test_cli import run as run
+
+TABLE = """design,locarno,title,published,applicants,file_name
+A1,06-01,Chair,2020-05-01,Sony Corporation,1.png
+A2,06-01,Stool,2021-03-04,Braun GmbH,2.png
+A3,06-04,Shelf,,Braun GmbH,3.png
+A4,07-03,Spoon,2022-01-01,Meier,4.png
+"""
+
+
+@pytest.fixture
+def query(run: Run, designs: Path) -> Path:
+    """Index a table of four designs into `mine` and return a drawing."""
+    folder = designs.parent / "table"
+    folder.mkdir()
+    drawings = sorted(designs.rglob("1.png"))
+    for number, drawing in enumerate(drawings, start=1):
+        shutil.copy(drawing, folder / f"{number}.png")
+    (folder / "metadata.csv").write_text(TABLE, encoding="utf-8")
+    done = run("index", folder, "-o", "mine")
+    assert done.code == 0, done.err
+    return drawings[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers", "words"),
+    [
+        ("--class 06-01 --class 07", "A1 A2 A4", "in 06-01 or 07 (3 figures)"),
+        ("--not-class 06", "A4", "not in 06"),
+        ("--before 2021-03-04", "A1", "before 2021-03-04 (1 figure); left out: 1 of unknown date"),
+        ("--after 2021-03-04", "A2 A4", "from 2021-03-04 on"),
+        ("--applicant braun", "A2 A3", "by braun"),
+        ("--not-applicant BRAUN", "A1 A4", "not by BRAUN"),
+        ("--source table", "A1 A2 A3 A4", "all 4 designs of source table"),
+        ("--not-source table", "", "all 0 designs not of source table"),
+        ("--design A1 --design A3", "A1 A3", "among A1 or A3"),
+        ("--exclude A1 --exclude A3", "A2 A4", "without A1 or A3"),
+        ("--class 06 --after 2021 --not-applicant sony", "A2", "in 06 from 2021-01-01 on not by"),
+    ],
+)
+def test_filters_leave_what_they_name_and_the_statement_says_so(
+    run: Run, query: Path, options: str, numbers: str, words: str
+) -> None:
+    done = run("search", query, "-r", "mine", "--json", *options.split())
+    assert done.code == 0, done.err
+    [result] = json.loads(done.out)["results"]
+    assert sorted(hit["design"] for hit in result["hits"]) == numbers.split()
+    assert result["compared_designs"] == len(numbers.split())
+    assert words in result["statement"]
+    assert (result["exact"], result["overlap"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ("--applicant Soni", "Sony Corporation"),
+        ("--source tables", "table"),
+        ("--design A11", "A1"),
+        ("--exclude B1", "A4"),
+        ("--not-class 09", "classes here"),
+        ("--before someday", "2021-03-04"),
+    ],
+)
+def test_a_filter_that_names_nothing_is_one_error_with_what_is_near(
+    run: Run, query: Path, options: str, hint: str
+) -> None:
+    done = run("search", query, "-r", "mine", *options.split())
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+    assert hint in done.err.splitlines()[-1]
+    assert not done.out
+
+
+def test_the_plan_is_told_on_stderr_and_in_json(run: Run, query: Path) -> None:
+    done = run("search", query, "-r", "mine", "--explain", "--json")
+    assert "plan: exact\n  1. compare in float32: 4 figures; fewer than 8,000" in done.err
+    [step] = json.loads(done.out)["results"][0]["plan"]
+    assert (step["what"], step["figures"]) == ("compare in float32", 4)
+    done = run("search", query, "-r", "mine", "--json", "--exact")
+    assert "plan" not in json.loads(done.out)["results"][0]
+    assert "plan:" not in done.err
+
+
+def test_designs_whose_files_have_gone_are_found_and_told_once(run: Run, query: Path) -> None:
+    assert "have gone" not in run("search", query, "-r", "mine").err
+    shutil.rmtree(query.parents[4] / "table")
+    done = run("search", query, query, "-r", "mine", "--json")
+    assert done.code == 0
+    assert len(json.loads(done.out)["results"][1]["hits"]) == 4
+    assert done.err.count("have gone") == 1
+    assert "4 designs of these came from files that have gone (A" in done.err
+
+
+def test_more_designs_than_there_are_gives_all(run: Run, query: Path) -> None:
+    done = run("search", query, "-r", "mine", "-k", "1000", "--json")
+    assert len(json.loads(done.out)["results"][0]["hits"]) == 4
+    assert run("search", query, "-r", "mine", "-k", "0").code == 2
