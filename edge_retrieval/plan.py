@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,8 +114,9 @@ class _Opened:
     """What one session has opened for one snapshot of a register."""
 
     def __init__(self, register: Register) -> None:
-        self.generation = register.generation
-        self.vectors = RegisterVectors(register)
+        self.state = register.generation, register.epoch
+        # Weakly: what is opened for a register must not keep it alive.
+        self.vectors = RegisterVectors(proxy(register))
         self.flat = FlatIndex(self.vectors)
         self.first = _open_first(register, self.vectors)
         self.graph: Index | None = None
@@ -139,7 +140,7 @@ def plan(register: Register, chosen: Chosen, *, figures: int = 1, exact: bool = 
         RegisterError: The columns of the register are damaged.
     """
     opened = _opened.get(register)
-    if opened is None or opened.generation != register.generation:
+    if opened is None or opened.state != (register.generation, register.epoch):
         opened = _opened[register] = _Opened(register)
     rows = register.figures_count if chosen.rows is None else len(chosen.rows)
     size = register.bundle.dim * 4
@@ -202,7 +203,7 @@ def _graph(register: Register, opened: _Opened) -> Index | None:
         try:
             opened.graph = HnswIndex.load(
                 path,
-                RegisterVectors(register, sweeping=True),
+                RegisterVectors(proxy(register), sweeping=True),
                 of=lambda count: _named(register, count),
                 exact=opened.first,
             )

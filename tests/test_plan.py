@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +222,21 @@ def test_a_damaged_graph_changes_no_answer(
         [result] = search(reader, [query(3)], encoder)
         assert (result.exact, found(result)) == (True, expected)
         assert prepare(reader) == [GRAPH]
+
+
+def test_a_register_that_nobody_holds_is_let_go(
+    register: Register, encoder: fakes.FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "GRAPH_FROM", 100)
+    prepare(register)
+    monkeypatch.setattr(planning, "BYTE_LOADED", 0.0)
+    reader = Register.open(register.folder)
+    search(reader, [query(3)], encoder)
+    held = weakref.ref(reader)
+    reader.close()
+    del reader
+    gc.collect()
+    assert held() is None
 
 
 def test_the_vectors_of_a_register_are_read_in_three_ways(register: Register) -> None:
