@@ -304,3 +304,14 @@ def test_a_pass_of_other_vectors_is_refused(path, vectors):
     for other in (vectors[:-1], vectors[:, :8]):
         with pytest.raises(RegisterError, match="of other vectors"):
             PassIndex(open_pass(path), other)
+
+
+def test_the_pinned_pass_opens_for_ever():
+    pinned = Path(__file__).parent / "pinned" / "pass-1"
+    vectors = np.load(pinned / "vectors.npy")
+    first = open_pass(pinned / "pass.u8")
+    first.check()
+    assert (first.vectors, len(first)) == ("these sixty", 60)
+    expected = FlatIndex(vectors).search(vectors[::7], 10)
+    same(PassIndex(first, vectors).search(vectors[::7], 10), expected)
+    assert (first.bytes_of.max(axis=0) == 255)[:-1].all()
