@@ -189,7 +189,7 @@ def test_a_query_unlike_all_else_has_all_vectors_read_at_once():
                 index.rank(query[None], 10, **limits),
                 FlatIndex(vectors).rank(query[None], 10, **limits),
             )
-            assert sum(taken) < 3_000
+            assert sum(many for many in taken if many < len(without)) < 3_000
 
 
 def test_the_guess_at_the_best_changes_nothing(monkeypatch):
