@@ -102,16 +102,8 @@ def serve() -> None:
     preprocessing = Preprocessing.from_json(begin[0])
     send(sink, {"ready": True})
     while (message := receive(source)) is not None:
-        head, (data,) = message
-        boxes = head["boxes"]
-        task = SheetTask(
-            data=data,
-            where=head["where"],
-            boxes=None if boxes is None else tuple(Box(*box) for box in boxes),
-            single=head["single"],
-        )
         try:
-            figures = make_ready(task, preprocessing)
+            figures = make_ready(_task(message), preprocessing)
         except (DrawingError, MissingExtraError) as error:
             kind = type(error).__name__
             send(sink, {"error": kind, "reason": str(error), "hint": error.hint})
@@ -120,6 +112,12 @@ def serve() -> None:
         else:
             told = [(tuple(map(int, f.box)), f.turned, f.image.shape) for f in figures]
             send(sink, {"figures": told}, [part for f in figures for part in (f.image, f.png)])
+
+
+def _task(message: Message) -> SheetTask:
+    head, (data,) = message
+    boxes = None if head["boxes"] is None else tuple(Box(*box) for box in head["boxes"])
+    return SheetTask(data, head["where"], boxes, head["single"])
 
 
 def ask(source: IO[bytes], sink: IO[bytes], task: SheetTask) -> list[ReadyFigure]:
