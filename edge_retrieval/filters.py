@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,13 @@ class Filters(NamedTuple):
         """
         if not self:
             return Chosen(None, columns.designs_count, columns.figures_count, 0)
+        asked, found = _last.get(columns, ("", None))
+        if found is None or asked != repr(self):
+            found = self._choose(columns, where)
+            _last[columns] = repr(self), found
+        return found
+
+    def _choose(self, columns: Columns, where: Path) -> Chosen:
         chosen = columns.alive.copy()
         for names, mask_of, sense in (
             (self.classes, _classes, True),
@@ -105,8 +113,9 @@ class Filters(NamedTuple):
                 chosen &= dates >= _number(self.after)
         rows = np.flatnonzero(chosen[columns.design_of])
         # A design whose figures could not be read has no row: nothing of it is compared.
-        designs = len(np.unique(columns.design_of[rows]))
-        return Chosen(rows, designs, len(rows), undated)
+        drawn = np.zeros(len(chosen), bool)
+        drawn[columns.design_of[rows]] = True
+        return Chosen(rows, int(np.count_nonzero(drawn)), len(rows), undated)
 
 
 class Chosen(NamedTuple):
@@ -123,6 +132,10 @@ class Chosen(NamedTuple):
     designs: int
     figures: int
     undated: int
+
+
+_last: WeakKeyDictionary[Columns, tuple[str, Chosen]] = WeakKeyDictionary()
+"""What was last chosen of some columns: a session often asks the same again."""
 
 
 def _classes(columns: Columns, names: Sequence[str], where: Path) -> Mask:
