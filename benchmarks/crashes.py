@@ -3,9 +3,10 @@
 Question: a process that adds, removes, compacts and merges is killed at a random moment, 200 times:
 is every register sound afterwards, with all in it that was committed? Of 1,000 flipped bits and 200
 truncations over all files of registers, at rest and with a log left by a kill: is each found by
-`verify`, or harmless? Does a search answer as before the damage, or say that it cannot?
+`verify`, or harmless? Does a search answer as before the damage, or say that it cannot? And does a
+register that another process changes all the time open 500 times, each time whole?
 
-    python benchmarks/crashes.py --seed 1 --kills 200 --flips 1000 --truncations 200
+    python benchmarks/crashes.py --seed 1 --kills 200 --flips 1000 --truncations 200 --reads 500
 
 Registers are small and their encoder is a fake: the question is where bytes go, not what they mean.
 Writes benchmarks/results/crashes.json.
@@ -91,6 +92,13 @@ def content_of(register: Register) -> Content:
         columns.number(design): int(figures[design])
         for design in np.flatnonzero(columns.alive).tolist()
     }
+
+
+def let_caches_pay() -> None:
+    """Let the caches of search be made and used in registers as small as ours."""
+    from edge_retrieval import plan
+
+    plan.PASS_FROM, plan.GRAPH_FROM, plan.BYTE_LOADED = 1, 1, 0.0
 
 
 # Kills
@@ -236,23 +244,69 @@ def kills(count: int, seed: int, work: Path, keep: Path) -> dict[str, Any]:
     }
 
 
+# Company
+
+
+def reads(count: int, seed: int, work: Path) -> dict[str, Any]:
+    """Open a register `count` times while another process writes in it."""
+    folder = work / "company"
+    folder.mkdir()
+    register, other = make_registers(folder)
+    truth = vectors_of([register], folder)
+    command = [sys.executable, __file__, "--child", str(register), str(other), str(seed)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    seen: set[int] = set()
+    faults: list[str] = []
+    longest = 0.0
+    with (folder / "told").open("wb") as told:
+        process = subprocess.Popen(command, stdout=told, env=environment, cwd=ROOT)
+        while not (folder / "told").stat().st_size:
+            time.sleep(0.01)
+        for number in range(count):
+            started = time.monotonic()
+            try:
+                with Register.open(register) as reader:
+                    longest = max(longest, time.monotonic() - started)
+                    seen.add(reader.generation)
+                    faults += [f"read {number}: {line}" for line in reader.verify()]
+                    if fault := _wrong_vector(reader, truth):
+                        faults.append(f"read {number}: {fault}")
+            except EdgeRetrievalError as error:
+                faults.append(f"read {number}: {error}")
+        process.kill()
+        process.wait()
+    return {
+        "reads": count,
+        "generations seen": len(seen),
+        "longest wait to open, s": round(longest, 3),
+        "faults": faults,
+    }
+
+
 # Damage
 
 
 def answers_of(folder: Path) -> Any:
-    """Return what searches in a register answer: rank, score and design of each hit."""
+    """Return what searches in a register answer: rank, score, design and sheet of each hit.
+
+    Scores to six digits: what a cache leads to is scored in float64, all together in float32.
+    """
     from edge_retrieval.search import Query, query_from_bytes, search
 
     queries: list[Query] = []
     for design in (0, 9, POOL + 2):
         data = fakes.drawing(design, 1, side=48)
         queries.append(query_from_bytes(data, f"{design}", cut=False))
+    let_caches_pay()
     with Register.open(folder) as register:
         encoder = fakes.FakeEncoder(register.bundle.fingerprint)
         results = search(register, queries, encoder, k=7)
         results += search(register, queries, encoder, k=40, exclude_self=True)
         return [
-            [(hit.rank, hit.score, hit.design.number, hit.figure.sheet) for hit in result.hits]
+            [
+                (hit.rank, round(hit.score, 6), hit.design.number, hit.figure.sheet)
+                for hit in result.hits
+            ]
             for result in results
         ]
 
@@ -394,11 +448,16 @@ def bases_in(work: Path, killed: Path) -> Iterator[list[Path]]:
         register.compact()
         register.remove(["D0002"])
         register.add(pool()[9:12], fakes.FakeEncoder(register.bundle.fingerprint))
-        assert register.columns.designs_count
+        let_caches_pay()
+        from edge_retrieval.plan import prepare
+
+        prepare(register)
+        assert list(past.glob("pass.*"))
+        assert list(past.glob("graph.*"))
     yield [fresh, past, *sorted(killed.glob("killed-*"))]
 
 
-def run(count: int, flips: int, cuts: int, seed: int) -> dict[str, Any]:
+def run(count: int, flips: int, cuts: int, opens: int, seed: int) -> dict[str, Any]:
     """Do all of it; return what came of it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -406,11 +465,19 @@ def run(count: int, flips: int, cuts: int, seed: int) -> dict[str, Any]:
         work.mkdir()
         keep.mkdir()
         killed = kills(count, seed, work, keep)
+        company = reads(opens, seed, work)
         with bases_in(work, keep) as bases:
             damaged = damages(bases, flips, cuts, seed)
             names = [base.name for base in bases]
     seconds = round(time.monotonic() - started, 1)
-    return {"seed": seed, "kills": killed, "bases": names, "damage": damaged, "seconds": seconds}
+    return {
+        "seed": seed,
+        "kills": killed,
+        "company": company,
+        "bases": names,
+        "damage": damaged,
+        "seconds": seconds,
+    }
 
 
 def main() -> None:
@@ -420,6 +487,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--flips", type=int, default=1000)
     parser.add_argument("--truncations", type=int, default=200)
+    parser.add_argument("--reads", type=int, default=500)
     parser.add_argument("--out", type=Path, default=RESULTS / "crashes.json")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--damage", nargs="+", type=Path, help=argparse.SUPPRESS)
@@ -434,11 +502,11 @@ def main() -> None:
         from edge_retrieval.provenance import host, now, versions
         from edge_retrieval.report import save_json
 
-        result = run(given.kills, given.flips, given.truncations, given.seed)
+        result = run(given.kills, given.flips, given.truncations, given.reads, given.seed)
         facts = {"made": now(), "host": host(), "versions": versions()}
         save_json(given.out, {"question": (__doc__ or "").splitlines()[0], **facts, **result})
         print(json.dumps(result, indent=1))
-        if result["kills"]["faults"] or result["damage"]["faults"]:
+        if any(result[part]["faults"] for part in ("kills", "company", "damage")):
             raise SystemExit("faults were found: see above")
 
 

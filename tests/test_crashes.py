@@ -11,8 +11,9 @@ from benchmarks import crashes
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL, no select on pipes")
 def test_registers_survive_kills_flips_and_truncations() -> None:
-    result = crashes.run(6, 60, 20, seed=7)
+    result = crashes.run(6, 60, 20, 30, seed=7)
     assert result["kills"]["faults"] == []
+    assert result["company"]["faults"] == []
     assert result["damage"]["faults"] == []
     assert result["kills"]["commits"] > 0
     assert result["damage"]["flips"]["verify"]["found"] > 0

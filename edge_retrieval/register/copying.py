@@ -32,7 +32,7 @@ from edge_retrieval.register.writing import (
 from edge_retrieval.sources.design import Box, Design, Problem
 from edge_retrieval.taxonomy import LabelPath
 
-TOGETHER = 256
+TOGETHER = 1024
 """So many figures are written together."""
 
 
@@ -104,7 +104,8 @@ class DesignReader:
             RegisterError: Something of it is damaged.
         """
         one = self._database.one("SELECT * FROM designs WHERE id = ?", key)
-        sheets = self._database.all("SELECT * FROM sheets WHERE design = ? ORDER BY id", key)
+        sql = "SELECT * FROM sheets WHERE id IN (SELECT sheet FROM figures WHERE design = ?)"
+        sheets = self._database.all(f"{sql} ORDER BY id", key)
         sql = f"SELECT {FIGURE}, f.digest FROM figures f WHERE design = ? ORDER BY figure"
         figures = self._database.all(sql, key)
         if one is None:

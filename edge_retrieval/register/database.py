@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
+from edge_retrieval.register.sharing import File, enter, leave
 from edge_retrieval.register.state import DAMAGED, Head, State, digest_of, write_head
 
 SCHEMA = 2
@@ -55,6 +56,7 @@ class Database:
         self.path = path
         self.schema = schema
         self._connection = connection
+        self._file: File | None = None
         self.tells_head = False
         self.touched: set[int] = set()  # ids of designs that were written anew
         self._did = hashlib.sha256()
@@ -136,12 +138,16 @@ class Database:
             connection.close()
             raise
         database = cls(path, connection, schema=int(schema))
+        database._file = enter(path)
         database.tells_head = write
         return database
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+        if self._file is not None:
+            leave(self._file)
+            self._file = None
 
     __del__ = close
 
@@ -153,7 +159,8 @@ class Database:
     def each(self, sql: str, *values: object) -> Iterator[Any]:
         """Run one statement and yield its rows as they are read."""
         with _translated(self.path):
-            yield from self._connection.execute(sql, values)
+            for row in self._connection.execute(sql, values):  # noqa: UP028 (it would close a
+                yield row  # cursor of a database that may be closed by then)
 
     def one(self, sql: str, *values: object) -> Any | None:
         """Run one statement and return its first row, if any."""

@@ -382,5 +382,6 @@ class Register:
         """Hold every byte of every file against its checksum; return what is wrong, a line each."""
         from edge_retrieval.register.verifying import damages
 
-        lines = damages(self.folder, self._at.database, self.vectors, self._at.old)
+        at = self._at
+        lines = damages(self.folder, at.database, at.vectors, at.pictures, at.old)
         return list(dict.fromkeys(lines))  # one record may be met twice

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from edge_retrieval.register.files import (
     writing,
 )
 from edge_retrieval.register.reading import design_digest
+from edge_retrieval.register.sharing import pieces_of
 from edge_retrieval.register.state import read_head
 from edge_retrieval.sources.design import Problem
 from edge_retrieval.taxonomy import LabelPath
@@ -192,7 +192,8 @@ def _copy_of(folder: Path) -> Database:
     with writing(folder):
         for suffix in ("", "-wal"):
             if (folder / f"{DATABASE}{suffix}").exists():
-                shutil.copyfile(folder / f"{DATABASE}{suffix}", folder / f"{OLD}{suffix}")
+                with (folder / f"{OLD}{suffix}").open("wb") as copy:
+                    copy.writelines(pieces_of(folder / f"{DATABASE}{suffix}"))
         with path.open("r+b") as file:
             for offset, right in FIXED.items():
                 file.seek(offset)

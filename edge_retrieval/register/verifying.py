@@ -14,15 +14,20 @@ from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import BundleError, RegisterError
 from edge_retrieval.register.columns import COLUMNS, load_columns, same_columns
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import BUNDLE, pictures_name, vectors_name
+from edge_retrieval.register.files import BUNDLE, RowReader, pictures_name, vectors_name
 from edge_retrieval.register.manifest import damages_of_manifest
 from edge_retrieval.register.reading import FIGURE, picture_of_schema_1
-from edge_retrieval.register.state import HEAD, crc_of_file, digest_of, read_head
+from edge_retrieval.register.sharing import size_and_crc
+from edge_retrieval.register.state import HEAD, digest_of, read_head
 from edge_retrieval.register.tabling import make_columns
 
 
 def damages(
-    folder: Path, database: Database, vectors: Embeddings, old: Database | None
+    folder: Path,
+    database: Database,
+    vectors: Embeddings,
+    pictures: RowReader,
+    old: Database | None,
 ) -> Iterator[str]:
     """Yield what is wrong, a line each.
 
@@ -30,6 +35,7 @@ def damages(
         folder: The register.
         database: Of it, holding a snapshot.
         vectors: ``(N, D)``, all its vectors.
+        pictures: Reads the file of pictures.
         old: Its database of schema 1, where it is of that; else None.
     """
     yield from damages_of_manifest(folder)
@@ -54,7 +60,7 @@ def damages(
         yield f"{database.path}: damaged: a byte outside its records has changed"
     try:
         yield from _damages_of_vectors(folder, database, vectors)
-        yield from _damages_of_pictures(folder, database, old)
+        yield from _damages_of_pictures(folder, database, pictures, old)
     except RegisterError as error:
         if str(error) not in found:
             yield str(error)
@@ -66,7 +72,7 @@ def _file_is_as_told(folder: Path, path: Path) -> bool:
         head = read_head(folder)
         if head is None or not head.database_bytes:
             return True
-        found = path.stat().st_size, crc_of_file(path)
+        found = size_and_crc(path)
         return found == (head.database_bytes, head.database_crc) or read_head(folder) != head
     except ValueError:
         return True
@@ -100,16 +106,16 @@ def _damages_of_vectors(folder: Path, database: Database, vectors: Embeddings) -
             yield f"{path}: damaged: rows {first} to {first + rows - 1}"
 
 
-def _damages_of_pictures(folder: Path, database: Database, old: Database | None) -> Iterator[str]:
+def _damages_of_pictures(
+    folder: Path, database: Database, pictures: RowReader, old: Database | None
+) -> Iterator[str]:
     if old is not None:
         for (row,) in old.each("SELECT row FROM figures ORDER BY row"):
             picture_of_schema_1(old, row)
         return
     path = folder / pictures_name(database.state().epoch)
     sql = "SELECT row, picture, picture_bytes, picture_crc FROM figures ORDER BY row"
-    with path.open("rb") as file:
-        for row, offset, length, crc in database.each(sql):
-            file.seek(offset)
-            data = file.read(length)
-            if len(data) != length or zlib.crc32(data) != crc:
-                yield f"{path}: damaged: the picture of row {row}"
+    for row, offset, length, crc in database.each(sql):
+        data = pictures.bytes_at(offset, length)
+        if len(data) != length or zlib.crc32(data) != crc:
+            yield f"{path}: damaged: the picture of row {row}"

@@ -11,9 +11,9 @@ from edge_retrieval.register.columns import Columns, load_columns, save_columns
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import DATABASE, pictures_name, vectors_name
 from edge_retrieval.register.making import remove_strays
+from edge_retrieval.register.sharing import size_and_crc
 from edge_retrieval.register.state import (
     Head,
-    crc_of_file,
     read_head_or_none,
     require_head,
     write_head,
@@ -73,7 +73,6 @@ def rest(
     with contextlib.suppress(RegisterError):  # no room: the log stays, and nothing is lost
         settled = database.settle()
     if settled:
-        size, crc = database.path.stat().st_size, crc_of_file(database.path)
-        write_head(folder, Head(state.generation, state.snapshot, size, crc))
+        write_head(folder, Head(state.generation, state.snapshot, *size_and_crc(database.path)))
     else:
         write_head(folder, Head(state.generation, state.snapshot))
