@@ -34,7 +34,8 @@ from made_vectors import MadeVectors
 from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
-from edge_retrieval.index import FlatIndex, Index, PassIndex
+from edge_retrieval.index import FlatIndex, Index
+from edge_retrieval.index.first_pass import PassIndex
 from edge_retrieval.index.pass_file import open_pass
 from edge_retrieval.provenance import host, now, versions
 from edge_retrieval.report import save_json

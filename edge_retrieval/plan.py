@@ -9,7 +9,7 @@ loading it. A filter leaves rows, and these alone are looked at, exactly.
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary, proxy
 
 import numpy as np
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.filters import Chosen
-from edge_retrieval.index import FlatIndex, Index, PassIndex
-from edge_retrieval.index.caches import GRAPH, PASS
-from edge_retrieval.index.pass_file import open_pass
+from edge_retrieval.index import GRAPH, PASS, FlatIndex, Index
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
+
+if TYPE_CHECKING:
+    from edge_retrieval.index.first_pass import PassIndex
 
 PASS_FROM = 8_000
 """Figures from which a first pass pays: its file is opened and checked in the time in which 4 MB
@@ -217,6 +218,10 @@ def _open_first(register: Register, vectors: RegisterVectors) -> PassIndex | Non
     path = register.folder / PASS
     if len(register.vectors) < PASS_FROM or not path.exists():
         return None
+    # Small registers are searched without.
+    from edge_retrieval.index.first_pass import PassIndex
+    from edge_retrieval.index.pass_file import open_pass
+
     try:
         first = open_pass(path)
         if first.vectors != _named(register, len(first)):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.index import ArrayVectors, FlatIndex, PassIndex, building, nearest
+from edge_retrieval.index import ArrayVectors, FlatIndex, building, nearest
 from edge_retrieval.index.building import build_pass, encode
+from edge_retrieval.index.first_pass import PassIndex
 from edge_retrieval.index.pass_file import FirstPass, open_pass
 from tests.test_index import clustered, same, slow_search, tied, unit
 

@@ -15,8 +15,9 @@ from edge_retrieval import plan as planning
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.filters import Filters
-from edge_retrieval.index import FlatIndex, PassIndex
-from edge_retrieval.index.caches import GRAPH, PASS, faults
+from edge_retrieval.index import GRAPH, PASS, FlatIndex
+from edge_retrieval.index.caches import faults
+from edge_retrieval.index.first_pass import PassIndex
 from edge_retrieval.index.graph import HnswIndex
 from edge_retrieval.index.pass_file import open_pass
 from edge_retrieval.plan import RegisterVectors, plan, prepare

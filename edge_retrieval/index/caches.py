@@ -1,12 +1,11 @@
-"""The caches that make a register fast to search: their names, and whether they are whole."""
+"""Whether the caches that make a register fast to search are whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from edge_retrieval.errors import RegisterError
-
-PASS, GRAPH = "pass.u8", "graph.hnsw"
+from edge_retrieval.index import GRAPH, PASS
 
 
 def faults(folder: Path) -> list[str]:
