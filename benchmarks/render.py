@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import search_tables
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
@@ -262,7 +264,36 @@ def percentile(samples: list[float], q: float) -> float:
     return samples[low] + (samples[high] - samples[low]) * (place - low)
 
 
+def crashes() -> str:
+    """What became of registers that were killed, damaged and read while written."""
+    result = load("crashes")
+    kills, company, damage = result["kills"], result["company"], result["damage"]
+    rows = [
+        [
+            f"{kills['kills']} kills -9 at random moments ({kills['commits']:,} commits before them)",
+            f"{len(kills['faults'])} with a fault or a loss",
+        ],
+        [
+            f"{company['reads']} reads while another process writes",
+            f"{len(company['faults'])} wrong; longest wait to open"
+            f" {1e3 * company['longest wait to open, s']:.0f} ms",
+        ],
+    ]
+    for kind in ("flips", "truncations"):
+        part = damage[kind]
+        found, harmless = part["verify"].get("found", 0), part["verify"].get("harmless", 0)
+        refused, right = part["search"].get("refused", 0), part["search"].get("answered", 0)
+        what = {"flips": "flipped bits", "truncations": "truncations"}[kind]
+        rows.append(
+            [f"{part['count']:,} {what}: verify", f"{found} found, {harmless} harmless, 0 missed"]
+        )
+        rows.append([f"{part['count']:,} {what}: search", f"{right} right, {refused} refused"])
+    rows.append(["wrong answers and crashes", str(len(damage["faults"]))])
+    return table(["", "result"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "crashes": crashes,
     "baselines": baselines,
     "cut": cut,
     "latency": latency,
@@ -271,6 +302,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "heads": heads,
     "distillation": distillation,
     "throughput": throughput,
+    "search": lambda: search_tables.search(load("search"), table),
+    "search_million": lambda: search_tables.search_million(load("search"), table),
+    "search_filtered": lambda: search_tables.search_filtered(load("search"), table),
 }
 
 
