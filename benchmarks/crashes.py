@@ -454,7 +454,7 @@ def bases_in(work: Path, killed: Path) -> Iterator[list[Path]]:
         prepare(register)
         assert list(past.glob("pass.*"))
         assert list(past.glob("graph.*"))
-    yield [fresh, past, *sorted(killed.glob("killed-*"))]
+    yield [fresh, past, past, past, *sorted(killed.glob("killed-*"))]  # it has all kinds of files
 
 
 def run(count: int, flips: int, cuts: int, opens: int, seed: int) -> dict[str, Any]:
@@ -468,7 +468,7 @@ def run(count: int, flips: int, cuts: int, opens: int, seed: int) -> dict[str, A
         company = reads(opens, seed, work)
         with bases_in(work, keep) as bases:
             damaged = damages(bases, flips, cuts, seed)
-            names = [base.name for base in bases]
+            names = sorted({base.name for base in bases})
     seconds = round(time.monotonic() - started, 1)
     return {
         "seed": seed,

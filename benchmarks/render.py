@@ -270,7 +270,7 @@ def crashes() -> str:
     kills, company, damage = result["kills"], result["company"], result["damage"]
     rows = [
         [
-            f"{kills['kills']} kills -9 at random moments ({kills['commits']:,} commits before them)",
+            f"{kills['kills']} kills -9 at random moments, after {kills['commits']:,} commits",
             f"{len(kills['faults'])} with a fault or a loss",
         ],
         [
@@ -282,10 +282,14 @@ def crashes() -> str:
     for kind in ("flips", "truncations"):
         part = damage[kind]
         found, harmless = part["verify"].get("found", 0), part["verify"].get("harmless", 0)
+        missed = part["verify"].get("MISSED", 0)
         refused, right = part["search"].get("refused", 0), part["search"].get("answered", 0)
         what = {"flips": "flipped bits", "truncations": "truncations"}[kind]
         rows.append(
-            [f"{part['count']:,} {what}: verify", f"{found} found, {harmless} harmless, 0 missed"]
+            [
+                f"{part['count']:,} {what}: verify",
+                f"{found} found, {harmless} harmless, {missed} missed",
+            ]
         )
         rows.append([f"{part['count']:,} {what}: search", f"{right} right, {refused} refused"])
     rows.append(["wrong answers and crashes", str(len(damage["faults"]))])
