@@ -20,10 +20,10 @@ from edge_retrieval.drawing.ink import (
     Ints,
     Mask,
     Parts,
+    boxes_of,
     gaps_between,
     grown,
     hull_of,
-    parts_of,
 )
 from edge_retrieval.drawing.letters import LETTERS
 from edge_retrieval.drawing.raster import turned
@@ -99,15 +99,14 @@ def _candidates(cells: Cells, parts: Parts) -> Ints:
     most = min(160 / cells.step, 0.15 * max(cells.ink.shape))  # letters 10 to 160 px high
     sides = parts.boxes[:, 2:] - parts.boxes[:, :2]
     small = (sides.max(1) <= 4.5 * most) & (sides.min(1) <= most)
-    letters = parts.labels >= 0
-    letters[letters] = small[parts.labels[letters]]
+    letters = parts.where(small)
     total = np.zeros((cells.ink.shape[0] + 1, cells.ink.shape[1] + 1), dtype=np.int32)
     ink = (cells.ink & ~letters).astype(np.int32)
     np.cumsum(ink.cumsum(0, dtype=np.int32), axis=1, out=total[1:, 1:])
     found = [np.zeros((0, 4), dtype=np.int64)]
     for reach in (1, 2, 3):
         wide = np.pad(letters, reach)  # so that growth is not cut off at the page's edge
-        boxes = parts_of(grown(wide, reach)).boxes + np.array([0, 0, -2 * reach, -2 * reach])
+        boxes = boxes_of(grown(wide, reach)) + np.array([0, 0, -2 * reach, -2 * reach])
         sides = boxes[:, 2:] - boxes[:, :2]
         low, high = sides.min(1), sides.max(1)
         likely = (low >= least) & (low <= most) & (high >= 1.2 * low) & (high <= 9 * low)
@@ -176,10 +175,14 @@ def _compared(page: Page, cells: Cells, boxes: Ints) -> list[Caption]:
     for number, (x0, y0, x1, y1) in enumerate((boxes * cells.step).tolist()):
         seen = page.raster.window((x0, y0, min(x1, width), min(y1, height)))
         inked = Image.fromarray((np.asarray(seen) < DARK) * np.uint8(255))
-        for turn in (90, 270) if seen.height > seen.width else (0, 180):
-            start = _start(turned(inked, turn))
-            if start is not None:
-                words.append((number, turn, *start))
+        turn = 90 if seen.height > seen.width else 0
+        word = _word(turned(inked, turn))
+        if word is not None:
+            ends, in_heights = word
+            words += [
+                (number, turn, ends[0], in_heights),
+                (number, turn + 180, ends[1], in_heights),
+            ]
     best: dict[int, tuple[float, int]] = {}
     likenesses = _likenesses([word[2] for word in words], [word[3] for word in words])
     for (number, turn, _, _), likeness in zip(words, likenesses, strict=True):
@@ -191,19 +194,24 @@ def _compared(page: Page, cells: Cells, boxes: Ints) -> list[Caption]:
     ]
 
 
-def _start(word: Image.Image) -> tuple[NDArray[np.float32], float] | None:
-    """Return the start of a word, `(ROWS, _LONGEST)`, and its width in its own heights."""
-    frame = _frame(np.asarray(word).view(np.uint8) > 0)
+def _word(word: Image.Image) -> tuple[NDArray[np.float32], float] | None:
+    """Return the start of a word and that of it turned over, and its width in its own heights.
+
+    The starts are `(2, ROWS, _LONGEST)`.
+    """
+    frame = _frame(np.asarray(word).view(np.bool_))
     if frame is None or frame[3] - frame[1] < 6:
         return None
     width = (frame[2] - frame[0]) / (frame[3] - frame[1])
     across = min(round(width * GRAIN), _LONGEST)
     if across < 2:
         return None
-    seen = word.resize((max(2, round(width * GRAIN)), ROWS), Image.Resampling.BOX, box=frame)
-    strip = np.zeros((ROWS, _LONGEST), dtype=np.float32)
-    strip[:, :across] = np.asarray(seen)[:, :across]
-    return strip, width
+    resized = word.resize((max(2, round(width * GRAIN)), ROWS), Image.Resampling.BOX, box=frame)
+    seen = np.asarray(resized)
+    ends = np.zeros((2, ROWS, _LONGEST), dtype=np.float32)
+    ends[0, :, :across] = seen[:, :across]
+    ends[1, :, :across] = seen[::-1, ::-1][:, :across]
+    return ends, width
 
 
 def _likenesses(words: Sequence[NDArray[np.float32]], widths: Sequence[float]) -> list[float]:

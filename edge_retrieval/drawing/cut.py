@@ -99,9 +99,9 @@ def _cut_page(page: Page, where: str, boxes: Sequence[Box] | None) -> list[Figur
         return _cut_boxes(page, cells, parts, captions, boxes, where)
     figures = []
     for group in group_parts(cells, parts, captions):
-        own: Mask = np.zeros(len(parts) + 1, dtype=np.bool_)  # the last is of no part, label -1
+        own: Mask = np.zeros(len(parts), dtype=np.bool_)
         own[group] = True
-        figure = _extract(page, cells, own[parts.labels], turn, None)
+        figure = _extract(page, cells, parts.where(own), turn, None)
         if figure is not None:
             figures.append(figure)
     order = reading_order([figure.box for figure in figures], turn)
@@ -117,8 +117,7 @@ def _cut_boxes(
     where: str,
 ) -> list[FigureImage]:
     turn = _turn_of(captions)
-    no_caption = parts.labels >= 0
-    no_caption[no_caption] = ~captioned(parts, captions)[parts.labels[no_caption]]
+    no_caption = parts.where(~captioned(parts, captions))
     figures = []
     for box in boxes:
         limit = np.clip(np.rint(np.array(box) / page.scale), 0, [*page.raster.size] * 2)

@@ -34,6 +34,7 @@ _GREY = np.searchsorted(
     ((2 * np.arange(255) + 1) ** POWER * _FULL / 510**POWER).round(), np.arange(_FULL + 1)
 )
 _TO_GREY: Pixels = (255 - _GREY).astype(np.uint8)  # ink ** POWER -> grey value
+_GREY_TO_COVER = [round((255 - v) ** POWER / 255 ** (POWER - 1)) for v in range(256)]
 COVER_TO_GREY = [int(_TO_GREY[_FULL * v // 255]) for v in range(256)]
 """Share of ink (0 none, 255 all) of what was ink and paper only -> grey value."""
 
@@ -187,7 +188,7 @@ def to_png(pixels: Pixels, *, side: int | None = None) -> bytes:
     """
     pixels = _pixels_of(pixels)
     if side is not None and max(pixels.shape) > side:
-        pixels = _inside(pixels, side)
+        pixels = _quickly(pixels, side)
     steps = ((pixels.astype(np.uint16) * 15 + 127) // 255).astype(np.uint8)
     image = Image.fromarray(steps)
     image.putpalette([v for step in range(16) for v in (step * 17,) * 3])
@@ -195,6 +196,13 @@ def to_png(pixels: Pixels, *, side: int | None = None) -> bytes:
     # Runs alone are looked for: a fifteenth of the time of "optimize", for 3 % more bytes.
     image.save(out, "PNG", bits=4, compress_level=6, compress_type=zlib.Z_RLE)
     return out.getvalue()
+
+
+def _quickly(pixels: Pixels, side: int) -> Pixels:
+    """Reduce as `shrink` does, rounded on the way: good for 16 greys."""
+    size = tuple(max(1, round(n * side / max(pixels.shape))) for n in pixels.shape[::-1])
+    cover = Image.fromarray(pixels).point(_GREY_TO_COVER)
+    return np.asarray(cover.resize(size, Image.Resampling.HAMMING).point(COVER_TO_GREY))
 
 
 def from_png(data: bytes) -> Pixels:

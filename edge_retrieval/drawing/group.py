@@ -81,12 +81,8 @@ def captioned(parts: Parts, captions: Sequence[Caption]) -> Mask:
 
 def _near(parts: Parts, drawn: Mask, reach: int) -> list[Ints]:
     """Join parts whose ink is at most 2 * reach cells apart."""
-    mask = parts.labels >= 0
-    mask[mask] = drawn[parts.labels[mask]]
-    areas = parts_of(grown(mask, reach)).labels
-    rows, columns = np.nonzero(mask)
-    owner = np.full(len(parts), -1, dtype=np.int64)
-    owner[parts.labels[rows, columns]] = areas[rows, columns]
+    areas = parts_of(grown(parts.where(drawn), reach)).labels.ravel()
+    owner = np.where(drawn, areas[parts.first], -1)  # a part lies in one area
     return [np.flatnonzero(owner == area) for area in range(int(owner.max(initial=-1)) + 1)]
 
 

@@ -36,13 +36,20 @@ class Parts:
     Attributes:
         labels: `(h, w)` int32; -1 where the mask is empty.
         boxes: `(N, 4)` int64: x0, y0, x1, y1; right and bottom exclusive.
+        first: `(N,)` int64: the first cell by rows, as its place in the flattened mask.
     """
 
     labels: NDArray[np.int32]
     boxes: Ints
+    first: Ints
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def where(self, chosen: Mask) -> Mask:
+        """Return the mask of some parts: `chosen` is `(N,)`."""
+        mask: Mask = np.append(chosen, False)[self.labels]  # the last is of no part, label -1
+        return mask
 
 
 def cells_of(page: Page) -> Cells:
@@ -57,29 +64,54 @@ def parts_of(mask: Mask) -> Parts:
     Runs of cells are joined instead of cells: a page has some thousand runs, and each step below is
     one numpy call over all of them.
     """
+    width = mask.shape[1]
+    starts, ends, labels, first = _runs(mask)
+    drawn = np.full(mask.shape, -1, dtype=np.int32)
+    drawn[mask] = np.repeat(labels, ends - starts)
+    rows, lefts = np.divmod(starts[first], width + 2)
+    boxes = _boxes(starts, ends, labels, len(first), width)
+    return Parts(labels=drawn, boxes=boxes, first=rows * width + lefts - 1)
+
+
+def boxes_of(mask: Mask) -> Ints:
+    """Return the `(N, 4)` boxes of `parts_of`, without the rest."""
+    starts, ends, labels, first = _runs(mask)
+    return _boxes(starts, ends, labels, len(first), mask.shape[1])
+
+
+def _runs(mask: Mask) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return where runs start and end, their parts' numbers, and the first run of each part.
+
+    Places are those of a mask with a column of paper on either side.
+    """
     height, width = mask.shape
-    wide = width + 2  # a column of paper on either side: no run touches the next row's
+    wide = width + 2  # no run touches the next row's
     padded = np.zeros((height, wide), dtype=np.bool_)
     padded[:, 1:-1] = mask
     flat = padded.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts, ends = edges[0::2], edges[1::2]  # (R,) ends exclusive
-    labels = _join(starts, ends, wide)
-    rows, lefts = np.divmod(starts, wide)
-    count = int(labels.max(initial=-1)) + 1
+    labels, first = _join(starts, ends, wide)
+    return starts, ends, labels, first
+
+
+def _boxes(starts: Ints, ends: Ints, labels: Ints, count: int, width: int) -> Ints:
+    rows, lefts = np.divmod(starts, width + 2)
     boxes = np.empty((count, 4), dtype=np.int64)
-    boxes[:, :2], boxes[:, 2:] = max(height, wide) + 1, -1
+    boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, -1
     np.minimum.at(boxes[:, 0], labels, lefts - 1)
     np.minimum.at(boxes[:, 1], labels, rows)
     np.maximum.at(boxes[:, 2], labels, lefts - 1 + ends - starts)
     np.maximum.at(boxes[:, 3], labels, rows + 1)
-    drawn = np.full(mask.shape, -1, dtype=np.int32)
-    drawn[mask] = np.repeat(labels, ends - starts)
-    return Parts(labels=drawn, boxes=boxes)
+    return boxes
 
 
-def _join(starts: Ints, ends: Ints, wide: int) -> Ints:
-    """Number runs so that those that touch, also at a corner, share a number."""
+def _join(starts: Ints, ends: Ints, wide: int) -> tuple[Ints, Ints]:
+    """Number runs so that those that touch, also at a corner, share a number.
+
+    Returns:
+        `(R,)` numbers, and `(N,)` the first run of each.
+    """
     first = np.searchsorted(ends, starts + wide, side="left")
     last = np.searchsorted(starts, ends + wide, side="right")
     touching = np.maximum(last - first, 0)
@@ -92,13 +124,15 @@ def _join(starts: Ints, ends: Ints, wide: int) -> Ints:
         joined = root.copy()
         np.minimum.at(joined, root[above], low)
         np.minimum.at(joined, root[below], low)
-        while not np.array_equal(joined, joined[joined]):
-            joined = joined[joined]
+        while not np.array_equal(joined, deeper := joined[joined]):
+            joined = deeper
         if np.array_equal(joined, root):
             break
         root = joined
-    numbers: Ints = np.unique(root, return_inverse=True)[1].astype(np.int64)
-    return numbers
+    roots = np.flatnonzero(root == np.arange(len(root)))  # the first of each part is its root
+    numbers = np.empty(len(root), dtype=np.int64)
+    numbers[roots] = np.arange(len(roots))
+    return numbers[root], roots
 
 
 def grown(mask: Mask, reach: int) -> Mask:
