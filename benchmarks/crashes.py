@@ -449,7 +449,7 @@ def bases_in(work: Path, killed: Path) -> Iterator[list[Path]]:
         register.remove(["D0002"])
         register.add(pool()[9:12], fakes.FakeEncoder(register.bundle.fingerprint))
         let_caches_pay()
-        from edge_retrieval.plan import prepare
+        from edge_retrieval.preparing import prepare
 
         prepare(register)
         assert list(past.glob("pass.*"))

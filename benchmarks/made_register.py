@@ -21,7 +21,7 @@ from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import Bundle, default_bundle_path
 from edge_retrieval.drawing import to_png
 from edge_retrieval.encoder import load_encoder
-from edge_retrieval.plan import prepare
+from edge_retrieval.preparing import prepare
 from edge_retrieval.register import Register
 from edge_retrieval.register.working import writing_in
 from edge_retrieval.register.writing import NewFigure, put_design, put_figures, put_sheet

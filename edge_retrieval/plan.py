@@ -19,7 +19,6 @@ from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.filters import Chosen
 from edge_retrieval.index import GRAPH, PASS, FlatIndex, Index
-from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
 
 if TYPE_CHECKING:
@@ -34,11 +33,11 @@ GRAPH_FROM = 400_000
 8 ms of one core; the graph takes a quarter of a millisecond, but 2 minutes to build, and a second
 and 250 MB to load."""
 
-STALE = 0.05
-"""Share of the rows that a pass or a graph may leave uncovered before it is made anew."""
-
 BYTE_SCANNED, BYTE_LOADED = 0.3e-9, 5e-9
 """Seconds to scan a byte of the pass, and to check and load one of the graph."""
+
+SWEPT_FROM, SWEPT_AT_ONCE = 200_000, 16_384
+"""Vectors from which a comparison of all lets go of what it has read: it would stay in memory."""
 
 READ_ONE_BY_ONE = 4_096
 """Above so many rows at once, the memory map is read instead."""
@@ -119,7 +118,7 @@ class _Opened:
         # Weakly: what is opened for a register must not keep it alive.
         self.vectors = RegisterVectors(proxy(register))
         self.flat = FlatIndex(self.vectors)
-        self.first = _open_first(register, self.vectors)
+        self.first = open_first(register, self.vectors)
         self.graph: Index | None = None
         self.graph_failed = False
         self.scanned = 0.0  # seconds spent on scans that a graph would have saved
@@ -205,7 +204,7 @@ def _graph(register: Register, opened: _Opened) -> Index | None:
             opened.graph = HnswIndex.load(
                 path,
                 RegisterVectors(proxy(register), sweeping=True),
-                of=lambda count: _named(register, count),
+                of=lambda count: named(register, count),
                 exact=opened.first,
             )
         except RegisterError:  # a cache: of earlier vectors, or damaged
@@ -213,7 +212,7 @@ def _graph(register: Register, opened: _Opened) -> Index | None:
     return opened.graph
 
 
-def _open_first(register: Register, vectors: RegisterVectors) -> PassIndex | None:
+def open_first(register: Register, vectors: RegisterVectors) -> PassIndex | None:
     """Return the first pass over these vectors; None if there is none, or it is damaged."""
     path = register.folder / PASS
     if len(register.vectors) < PASS_FROM or not path.exists():
@@ -224,14 +223,17 @@ def _open_first(register: Register, vectors: RegisterVectors) -> PassIndex | Non
 
     try:
         first = open_pass(path)
-        if first.vectors != _named(register, len(first)):
+        if first.vectors != named(register, len(first)):
             return None
-        return PassIndex(first, vectors)
+        flat = FlatIndex(vectors)
+        if len(vectors) >= SWEPT_FROM:
+            flat = FlatIndex(RegisterVectors(proxy(register), sweeping=True), chunk=SWEPT_AT_ONCE)
+        return PassIndex(first, vectors, flat=flat)
     except RegisterError:
         return None
 
 
-def _named(register: Register, count: int) -> str:
+def named(register: Register, count: int) -> str:
     """Return what names exactly the first `count` vectors; "" if they end within a batch."""
     columns = register.columns
     batches = int(np.searchsorted(columns.batch_first, count))
@@ -247,59 +249,6 @@ def _named(register: Register, count: int) -> str:
     return f"{register.bundle.fingerprint[:16]} epoch {register.epoch} rows {count} {crc:08x}"
 
 
-def prepare(register: Register, *, track: Track = silent) -> list[str]:
-    """Make what makes searching faster, where it pays and is not there; by whoever has written.
-
-    Returns:
-        What was made: names of files.
-
-    Raises:
-        RegisterError: The disk is full, or the folder cannot be written.
-    """
-    made: list[str] = []
-    rows = len(register.vectors)
-    if rows < PASS_FROM:
-        return made
-    vectors = RegisterVectors(register, sweeping=True)
-    if not _fresh(register, _covered_by_pass(register)):
-        from edge_retrieval.index.building import build_pass
-
-        if build_pass(register.folder / PASS, vectors, of=_named(register, rows)):
-            made.append(PASS)
-        _opened.pop(register, None)
-    if rows >= GRAPH_FROM and not _fresh(register, _covered_by_graph(register)):
-        from edge_retrieval.index.graph import HnswIndex
-
-        first = _open_first(register, RegisterVectors(register))
-        graph = HnswIndex.build(vectors, exact=first, track=track)
-        graph.measure()
-        graph.save(register.folder / GRAPH, of=_named(register, rows))
-        made.append(GRAPH)
-    return made
-
-
-def _fresh(register: Register, covered: int) -> bool:
-    rows = len(register.vectors)
-    return rows - covered <= STALE * rows
-
-
-def _covered_by_pass(register: Register) -> int:
-    """Return how many of these vectors the pass covers; 0 if there is none that is whole."""
-    index = _open_first(register, RegisterVectors(register))
-    if index is None:
-        return 0
-    try:
-        index.first.check()
-    except RegisterError:
-        return 0
-    return len(index.first)
-
-
-def _covered_by_graph(register: Register) -> int:
-    from edge_retrieval.index.graph_file import check_file
-
-    try:
-        side = check_file(register.folder / GRAPH)
-    except RegisterError:
-        return 0
-    return side.count if side.vectors == _named(register, side.count) else 0
+def forget(register: Register) -> None:
+    """Let go of what was opened for a register: its caches have been made anew."""
+    _opened.pop(register, None)

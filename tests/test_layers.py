@@ -21,7 +21,7 @@ LAYERS = (
     ("sources", "drawing", "index", "metrics", "report"),
     ("golden", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
-    ("filters", "plan", "search"),
+    ("filters", "plan", "search", "preparing"),
     ("session", "sample", "evidence", "bench", "evaluate", "doctor", "causes"),
     ("server",),
     ("cli",),

@@ -20,7 +20,8 @@ from edge_retrieval.index.caches import faults
 from edge_retrieval.index.first_pass import PassIndex
 from edge_retrieval.index.graph import HnswIndex
 from edge_retrieval.index.pass_file import open_pass
-from edge_retrieval.plan import RegisterVectors, plan, prepare
+from edge_retrieval.plan import RegisterVectors, plan
+from edge_retrieval.preparing import prepare
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
 from tests import fakes

@@ -77,7 +77,7 @@ def remove(
 
 def compact(register_path: RegisterArgument) -> None:
     """Give back the bytes of removed designs; let the figures of a class lie side by side."""
-    from edge_retrieval.plan import prepare
+    from edge_retrieval.preparing import prepare
     from edge_retrieval.register import Register
 
     before = sum(sizes_of(register_path).values()) if register_path.is_dir() else 0
@@ -98,7 +98,7 @@ def merge(
 
     Designs that are there already, by their numbers, get the sheets that they lack.
     """
-    from edge_retrieval.plan import prepare
+    from edge_retrieval.preparing import prepare
     from edge_retrieval.register import Register
 
     problems = []

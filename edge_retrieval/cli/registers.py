@@ -60,7 +60,7 @@ def index(
     Indexing the same files again adds nothing. Example: edge-ret index grants/ -o my-register
     """
     from edge_retrieval.encoder import load_encoder
-    from edge_retrieval.plan import prepare
+    from edge_retrieval.preparing import prepare
     from edge_retrieval.provenance import available_cores
     from edge_retrieval.register import Register, is_register
     from edge_retrieval.sources import open_source

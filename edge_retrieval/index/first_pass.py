@@ -25,9 +25,17 @@ class PassIndex:
     Args:
         first: The pass, of these vectors.
         vectors: ``(N, D)`` float32, rows of length 1; at least as many as the pass covers.
+        flat: Compares rows that the pass does not cover, and all where it tells too little; None:
+            a `FlatIndex` of the same vectors.
     """
 
-    def __init__(self, first: FirstPass, vectors: Vectors | Embeddings) -> None:
+    def __init__(
+        self,
+        first: FirstPass,
+        vectors: Vectors | Embeddings,
+        *,
+        flat: FlatIndex | None = None,
+    ) -> None:
         self.vectors = as_vectors(vectors)
         self.first = first
         if first.coding.directions.shape[0] != self.vectors.dim or len(first) > len(self.vectors):
@@ -35,7 +43,7 @@ class PassIndex:
                 f"{first.path}: the first pass is of other vectors",
                 hint="delete it: the next writer makes it anew",
             )
-        self._flat = FlatIndex(self.vectors)
+        self._flat = flat or FlatIndex(self.vectors)
         self._damaged = False
 
     def __len__(self) -> int:
