@@ -129,7 +129,7 @@ def _search(result: SearchResult, register: Register) -> str:
     return f"""<section>
 <header>
 <h1>Designs like <em>{escape(Path(query.name).name)}</em></h1>
-<p>{escape(statement)} of the register {escape(where)}.</p>
+<p>{escape(statement)}. Register: {escape(where)}.</p>
 </header>
 <div class="query"><h2>Searched with</h2>
 {figures}
