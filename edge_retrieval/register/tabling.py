@@ -70,10 +70,14 @@ def make_columns(
         for key, one in zip(old, changed, strict=True):
             after[key - 1] = getattr(one, name)[0]
         columns[name] = after
-    owned = np.split(base.applicant_of, base.applicant_starts[1:-1]) if known else []
+    owned, counts = [base.applicant_of], np.diff(base.applicant_starts)
+    if old:
+        owned = np.split(base.applicant_of, base.applicant_starts[1:-1])
     for key, one in zip(old, changed, strict=True):
         owned[key - 1] = np.array(one.applicants[0], np.int32)
+        counts[key - 1] = len(one.applicants[0])
     owned += [np.array(places, np.int32) for places in new.applicants]
+    counts = np.concatenate([[0], counts, [len(places) for places in new.applicants]])
     rows = _rows(database, len(base.design_of))
     design_of = np.concatenate([base.design_of, rows[0]])
     if len(rows[0]) and not 0 <= rows[0].min() <= rows[0].max() < known + len(new.node):
@@ -90,7 +94,7 @@ def make_columns(
         sources=tuple(places["sources"]),
         applicants=tuple(places["applicants"]),
         applicant_of=np.concatenate([np.empty(0, np.int32), *owned]),
-        applicant_starts=np.cumsum([0, *map(len, owned)], dtype=np.int64),
+        applicant_starts=np.cumsum(counts, dtype=np.int64),
         paths=tuple(paths[i] for i in range(len(paths))),
         number_text=np.concatenate(
             [base.number_text, np.frombuffer(b"".join(new.numbers), np.uint8)]

@@ -14,6 +14,7 @@ from edge_retrieval.register.making import remove_strays
 from edge_retrieval.register.sharing import size_and_crc
 from edge_retrieval.register.state import (
     Head,
+    State,
     read_head_or_none,
     require_head,
     write_head,
@@ -48,13 +49,13 @@ def writing_in(folder: Path, dim: int) -> Iterator[tuple[Database, Store]]:
         except BaseException:
             database.rollback()
             with contextlib.suppress(RegisterError):  # the first error is the one to tell
-                rest(folder, database, base, state.epoch)
+                rest(folder, database, base, state)
             raise
-        rest(folder, database, base, state.epoch)
+        rest(folder, database, base, state)
 
 
 def rest(
-    folder: Path, database: Database, base: Columns | None = None, epoch: int | None = None
+    folder: Path, database: Database, base: Columns | None = None, before: State | None = None
 ) -> None:
     """Bring the register to rest: an empty log, fresh columns, a head that tells everything.
 
@@ -62,13 +63,15 @@ def rest(
         folder: The register.
         database: Of the writer, with no transaction open.
         base: Columns of the state in which the writer met it, if there were any.
-        epoch: Of that state.
+        before: That state.
     """
     database.rollback()
     state = database.state()
     remove_strays(folder, state.epoch)
-    base = base if epoch == state.epoch else None
-    save_columns(folder, make_columns(database, base, database.touched), state)
+    if base is None or before is None or before.epoch != state.epoch:
+        save_columns(folder, make_columns(database), state)
+    elif before != state:
+        save_columns(folder, make_columns(database, base, database.touched), state)
     settled = False
     with contextlib.suppress(RegisterError):  # no room: the log stays, and nothing is lost
         settled = database.settle()
