@@ -39,6 +39,7 @@ from edge_retrieval.errors import EdgeRetrievalError  # noqa: E402
 from edge_retrieval.register import Register  # noqa: E402
 from edge_retrieval.register.database import Database  # noqa: E402
 from edge_retrieval.register.repairing import faults_of  # noqa: E402
+from edge_retrieval.register.state import read_head  # noqa: E402
 from edge_retrieval.sources.design import Design  # noqa: E402
 from tests import fakes  # noqa: E402
 
@@ -179,6 +180,20 @@ def fault_after(folder: Path, told: list[dict[str, Any]], truth: dict[str, bytes
         return f"cannot be opened: {error}"
 
 
+def _all_was_told(folder: Path, copy: Path) -> bool:
+    """Tell whether the head knows the last commit of a register, or the kill came in between.
+
+    In between, nobody was told of that commit: whether a damaged log still has it is all the same,
+    but we could not tell it from a loss.
+    """
+    shutil.copytree(folder, copy)
+    head = read_head(copy)
+    with Register.open(copy) as register:
+        told = head is not None and head.generation == register.generation
+    shutil.rmtree(copy)
+    return told
+
+
 def _lost(register: Register, told: list[dict[str, Any]]) -> str:
     commits = [facts for facts in told if "state" in facts]
     if not commits:
@@ -230,7 +245,7 @@ def kills(count: int, seed: int, work: Path, keep: Path) -> dict[str, Any]:
         log = register / "designs.sqlite-wal"
         if log.exists() and log.stat().st_size:
             logs += 1
-            if logs <= 3:
+            if len(list(keep.glob("killed-*"))) < 3 and _all_was_told(register, work / "look"):
                 shutil.copytree(register, keep / f"killed-{logs}")
         if fault := fault_after(register, told, truth):
             faults.append(f"kill {number}: {fault}")

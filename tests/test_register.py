@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -953,3 +954,16 @@ def test_a_row_that_changed_is_not_read(copied: Path) -> None:
             register.read_rows([35])
         with pytest.raises(RegisterError, match="damaged"):
             register.check_batches_of(0, 36)
+
+
+def test_a_value_of_another_kind_than_was_written_is_damage(copied: Path) -> None:
+    connection = sqlite3.connect(copied / "designs.sqlite")
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("UPDATE batches SET rows = 'many', crc = x'00'")
+    connection.execute("UPDATE nodes SET parent = 'none'")
+    connection.commit()
+    connection.close()
+    assert faults_of(copied)
+    (copied / "columns.bin").unlink()
+    with pytest.raises(RegisterError, match="damaged"), Register.open(copied) as register:
+        register.columns.find("D0001")

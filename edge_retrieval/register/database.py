@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ CREATE TABLE problems (place TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (p
     WITHOUT ROWID;
 """
 BUSY_SECONDS = 60.0
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 class Database:
@@ -185,6 +188,14 @@ class Database:
         with _translated(self.path):
             return self._connection.execute(sql, values).lastrowid or 0
 
+    @contextlib.contextmanager
+    def doubting(self) -> Iterator[None]:
+        """Take a value of another kind than was written for the damage that it is."""
+        try:
+            yield
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
+            raise RegisterError(f"{self.path}: damaged: {error}", hint=DAMAGED) from error
+
     def hold(self) -> State:
         """See what has been committed by now, and nothing newer until held again."""
         self.rollback()
@@ -245,6 +256,19 @@ class Database:
         found = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
         self.all(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         return found is not None and found[0] == 0
+
+
+def doubted(
+    read: Callable[Concatenate[Database, Given], Found],
+) -> Callable[Concatenate[Database, Given], Found]:
+    """Let a function that reads a database do so `doubting` it."""
+
+    @functools.wraps(read)
+    def reading(database: Database, *args: Given.args, **kwargs: Given.kwargs) -> Found:
+        with database.doubting():
+            return read(database, *args, **kwargs)
+
+    return reading  # type: ignore[return-value]  # mypy takes wraps at its word on names
 
 
 def _size(path: Path) -> int:

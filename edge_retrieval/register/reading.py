@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.database import Database
+from edge_retrieval.register.database import Database, doubted
 from edge_retrieval.register.records import DesignRecord, FigureRecord
 from edge_retrieval.register.state import DAMAGED, digest_of
 from edge_retrieval.sources.design import Box
@@ -20,6 +20,7 @@ FIGURE = (
 """What the digest of a figure covers, in this order."""
 
 
+@doubted
 def read_ends(database: Database) -> tuple[int, int]:
     """Return how many rows of vectors and how many bytes of pictures are committed."""
     sql = "SELECT coalesce(max(first + rows), 0), coalesce(max(pictures_end), 0) FROM batches"
@@ -27,6 +28,7 @@ def read_ends(database: Database) -> tuple[int, int]:
     return int(rows), int(pictures)
 
 
+@doubted
 def read_label_tree(database: Database) -> dict[int, LabelPath]:
     """Return the label path of every node; node 0 is the root, and "class unknown"."""
     paths: dict[int, LabelPath] = {0: ()}
@@ -44,6 +46,7 @@ def design_digest(
     return digest_of(number, labels, source, int(dead), facts)
 
 
+@doubted
 def read_design(database: Database, number: str) -> tuple[int, DesignRecord] | None:
     """Return the id and the record of a living design; None if there is none of that number."""
     sql = "SELECT id, node, source, dead, facts, digest FROM designs WHERE number = ? AND dead = 0"
@@ -75,6 +78,7 @@ def has_sheet(database: Database, design: int, sha256: str) -> bool:
     return database.one(sql, sha256, design) is not None
 
 
+@doubted
 def read_figures(database: Database, rows: Sequence[int]) -> list[FigureRecord]:
     """Return the records of figures of living designs, in the order of `rows`."""
     found = database.all(
@@ -115,6 +119,7 @@ def _told(database: Database, number: str) -> Sequence[str]:
     return design.descriptions if len(design.descriptions) == design.figures_count else ()
 
 
+@doubted
 def read_place_of_picture(database: Database, row: int) -> tuple[int, int, int]:
     """Return offset, bytes and CRC-32 of a figure's picture in the file of pictures."""
     found = database.one(f"SELECT {FIGURE}, f.digest FROM figures f WHERE f.row = ?", row)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.columns import ARRAYS, Columns, sheet_mark
-from edge_retrieval.register.database import Database
+from edge_retrieval.register.database import Database, doubted
 from edge_retrieval.register.reading import design_digest, read_label_tree
 from edge_retrieval.register.state import DAMAGED
 from edge_retrieval.taxonomy import LabelPath
@@ -38,6 +38,7 @@ class _Designs(NamedTuple):
     numbers: list[bytes]
 
 
+@doubted
 def make_columns(
     database: Database, base: Columns | None = None, touched: Iterable[int] = ()
 ) -> Columns:

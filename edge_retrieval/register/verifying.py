@@ -59,8 +59,9 @@ def damages(
     if not found and old is None and not _file_is_as_told(folder, database.path):
         yield f"{database.path}: damaged: a byte outside its records has changed"
     try:
-        yield from _damages_of_vectors(folder, database, vectors)
-        yield from _damages_of_pictures(folder, database, pictures, old)
+        with database.doubting():
+            yield from _damages_of_vectors(folder, database, vectors)
+            yield from _damages_of_pictures(folder, database, pictures, old)
     except RegisterError as error:
         if str(error) not in found:
             yield str(error)
@@ -81,21 +82,26 @@ def _file_is_as_told(folder: Path, path: Path) -> bool:
 def _damages_of_records(database: Database, old: Database | None) -> Iterator[str]:
     """Yield what is wrong in the database: its structure, then record by record."""
     try:
-        for (line,) in (old or database).all("PRAGMA integrity_check"):
-            if line != "ok":
-                yield f"{database.path}: damaged: {line}"
-        for key, *sheet, digest in database.each("SELECT * FROM sheets"):
-            if digest != digest_of(*sheet):
-                yield f"{database.path}: damaged: sheet {key}"
-        for *figure, digest in database.each(f"SELECT {FIGURE}, digest FROM figures f"):
-            if digest != digest_of(*figure):
-                yield f"{database.path}: damaged: figure {figure[0]}"
-        made = make_columns(database)
-        kept = load_columns(database.path.parent, database.state())
-        if kept is not None and not same_columns(kept, made):
-            yield f"{database.path.parent / COLUMNS}: damaged: it tells other than the database"
+        with database.doubting():
+            yield from _damages_of_tables(database, old)
     except RegisterError as error:
         yield str(error)
+
+
+def _damages_of_tables(database: Database, old: Database | None) -> Iterator[str]:
+    for (line,) in (old or database).all("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"{database.path}: damaged: {line}"
+    for key, *sheet, digest in database.each("SELECT * FROM sheets"):
+        if digest != digest_of(*sheet):
+            yield f"{database.path}: damaged: sheet {key}"
+    for *figure, digest in database.each(f"SELECT {FIGURE}, digest FROM figures f"):
+        if digest != digest_of(*figure):
+            yield f"{database.path}: damaged: figure {figure[0]}"
+    made = make_columns(database)
+    kept = load_columns(database.path.parent, database.state())
+    if kept is not None and not same_columns(kept, made):
+        yield f"{database.path.parent / COLUMNS}: damaged: it tells other than the database"
 
 
 def _damages_of_vectors(folder: Path, database: Database, vectors: Embeddings) -> Iterator[str]:
