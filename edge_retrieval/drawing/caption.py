@@ -114,7 +114,8 @@ def _candidates(cells: Cells, parts: Parts) -> Ints:
         room = np.maximum(1, np.rint(ROOM * low)).astype(np.int64)[:, None] * [-1, -1, 1, 1]
         around = _count(total, boxes + room)
         found.append(boxes[likely & (around <= 0.03 * 2 * sides.sum(1) * room[:, 2])])
-    return np.unique(np.concatenate(found), axis=0)
+    # Asked for the places as well, it does not load numpy.ma.
+    return np.unique(np.concatenate(found), axis=0, return_index=True)[0]
 
 
 def _enclosed(box: Ints, cells: Cells, parts: Parts) -> bool:
