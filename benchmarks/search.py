@@ -217,8 +217,8 @@ class FaissFlat(Faiss):
 
 
 class FaissIvf(Faiss):
-    name, file = "faiss IVF-SQ8, nprobe 16, mapped", "faiss-ivf"
-    setting, value = "nprobe", 16
+    name, file = "faiss IVF-SQ8, nprobe 64, mapped", "faiss-ivf"
+    setting, value = "nprobe", 64
 
     def build(self, folder: Path) -> None:
         count = (folder / "vectors.f32").stat().st_size // (DIM * 4)
@@ -227,8 +227,8 @@ class FaissIvf(Faiss):
 
 
 class FaissHnsw(Faiss):
-    name, file, factory = "faiss HNSW16 SQ8, ef 64", "faiss-hnsw", "HNSW16,SQ8"
-    setting, value = "efSearch", 64
+    name, file, factory = "faiss HNSW16 SQ8, ef 128", "faiss-hnsw", "HNSW16,SQ8"
+    setting, value = "efSearch", 128
 
 
 class Usearch(Contestant):
