@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps
 
-from edge_retrieval.drawing import MASTER_SIDE, Preprocessing, cut_sheet, fit, whole_sheet
+from edge_retrieval.drawing import MASTER_SIDE, Preprocessing, cut_sheet, fit, png, whole_sheet
 from edge_retrieval.drawing.bitmap import Bitmap
 from edge_retrieval.drawing.decode import read_pages
 from edge_retrieval.drawing.greymap import Greymap
@@ -187,6 +187,27 @@ def test_a_master_is_as_long_as_it_may_be_and_keeps_its_shape(encode, size, grey
     assert max(figure.pixels.shape) == min(MASTER_SIDE, max(size))
     height = max(1, round(size[1] * max(figure.pixels.shape) / max(size)))
     assert figure.pixels.shape[0] == height
+
+
+@pytest.mark.parametrize("height", [1, 37, 300, 301])
+def test_a_large_page_in_colour_is_read_in_strips_to_the_same_greys(monkeypatch, encode, height):
+    rng = np.random.default_rng(height)
+    colours = rng.integers(0, 256, (height, 211, 3), dtype=np.uint8)
+    colours[::3] = colours[:1]  # rows that a PNG writes as differences
+    data = encode(Image.fromarray(colours))
+    assert png.grey_of_colour(data) is None
+    monkeypatch.setattr(png, "LARGE", 1)
+    monkeypatch.setattr(png, "STRIP", 211 * 10)
+    grey = png.grey_of_colour(data)
+    assert grey is not None
+    np.testing.assert_array_equal(
+        np.asarray(grey), np.asarray(Image.fromarray(colours).convert("L"))
+    )
+    wanted = whole_sheet(encode(Image.fromarray(colours).convert("L")), where="a")
+    np.testing.assert_array_equal(whole_sheet(data, where="a").pixels, wanted.pixels)
+    for end in (60, len(data) // 2):
+        with pytest.raises(DrawingError):
+            whole_sheet(data[:end], where="a")
 
 
 def test_a_damaged_1_bit_png_is_told_like_any_other(page, encode):
