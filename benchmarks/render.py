@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import page_tables
 import search_tables
 
 ROOT = Path(__file__).parents[1]
@@ -300,6 +301,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "crashes": crashes,
     "baselines": baselines,
     "cut": cut,
+    "decoding": lambda: page_tables.decoding(load("decoding"), table),
+    "indexing": lambda: page_tables.indexing(load("indexing"), table),
     "latency": latency,
     "quantization": quantization,
     "losses_scratch": lambda: losses("losses-scratch"),
