@@ -12,7 +12,7 @@ demo: $(VENV)/base.stamp  ## index the sample, search it with a drawing, show th
 	@echo "open demo/hits.html in a browser; next: $(BIN)/edge-ret index FOLDER -o register"
 
 test: $(VENV)/dev.stamp  ## all tests
-	$(BIN)/python -m pytest tests/distill  # apart: torch, NNCF and both runtimes crashed once in one process
+	$(BIN)/python -m pytest tests/distill  # apart: torch and NNCF take memory that the rest need not bear
 	$(BIN)/python -m pytest --ignore=tests/distill
 
 lint: $(VENV)/dev.stamp  ## style and types
