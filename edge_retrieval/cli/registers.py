@@ -63,13 +63,14 @@ def index(
     from edge_retrieval.preparing import prepare
     from edge_retrieval.provenance import available_cores
     from edge_retrieval.register import Register, is_register
-    from edge_retrieval.sources import open_source
+    from edge_retrieval.sources import expected_designs, open_source
 
     designs = open_source(source, kind=kind)
     # An unreadable source ends here, before anything is made.
     first = list(itertools.islice(designs, LOOK_AHEAD))
     if not first:
         raise SourceError(f"{source} holds no designs", hint="see --source for the kinds it can be")
+    total = len(first) if len(first) < LOOK_AHEAD else expected_designs(source, kind=kind)
     is_new = not is_register(out)
     if is_new:
         register = Register.create(out, open_bundle(bundle), levels_of(first))

@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Any
 from edge_retrieval.sources.design import Box, Design, Problem, Sheet
 
 if TYPE_CHECKING:
-    from edge_retrieval.sources.opening import SOURCES, detect, open_source
+    from edge_retrieval.sources.opening import SOURCES, detect, expected_designs, open_source
 
-__all__ = ["SOURCES", "Box", "Design", "Problem", "Sheet", "detect", "open_source"]
+__all__ = [
+    "SOURCES",
+    "Box",
+    "Design",
+    "Problem",
+    "Sheet",
+    "detect",
+    "expected_designs",
+    "open_source",
+]
 
 
 def __getattr__(name: str) -> Any:

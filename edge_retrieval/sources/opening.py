@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from edge_retrieval.errors import SourceError
 from edge_retrieval.sources import deeppatent2, folder, table, uspto
 from edge_retrieval.sources.design import Design, Problem, Sheet, in_unicode
-from edge_retrieval.sources.files import is_image, walk
+from edge_retrieval.sources.files import is_archive, is_hidden, is_image, walk
 
 SOURCES: dict[str, Callable[[Path], Iterator[Design | Problem]]] = {
     "uspto": uspto.read,
@@ -43,6 +44,32 @@ def open_source(path: Path, *, kind: str = "auto") -> Iterator[Design | Problem]
     if kind == "auto":
         kind = detect(path)
     return _read(path, kind)
+
+
+def expected_designs(path: Path, *, kind: str = "auto") -> int | None:
+    """Return about how many designs a source holds, by names alone; no drawing is opened.
+
+    Args:
+        path: As for `open_source`, which has found it to be a source.
+        kind: One of `SOURCES`, or "auto".
+
+    Returns:
+        None where only reading it would tell: archives, DeepPatent2.
+    """
+    kind = detect(path) if kind == "auto" else kind
+    if kind == "table":  # its rows are read, not its drawings
+        return sum(isinstance(item, Design) for item in SOURCES[kind](path))
+    if kind not in ("folder", "uspto") or not path.is_dir():
+        return None
+    count = 0
+    for folder, _, names in os.walk(path):
+        if any(is_archive(name) for name in names):
+            return None
+        if kind == "uspto":
+            count += sum(name.lower().endswith(".xml") for name in names)
+        elif images := sum(is_image(name) and not is_hidden(name) for name in names):
+            count += images if Path(folder) == path else 1
+    return count or None
 
 
 def _read(path: Path, kind: str) -> Iterator[Design | Problem]:

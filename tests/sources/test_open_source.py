@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edge_retrieval.errors import SourceError
-from edge_retrieval.sources import SOURCES, Design, detect, open_source
+from edge_retrieval.sources import SOURCES, Design, detect, expected_designs, open_source
 
 
 def test_each_kind_is_recognised(tmp_path, made):
@@ -91,3 +91,17 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path):
             open_source(locked)
     finally:
         locked.chmod(0o700)
+
+
+def test_the_number_of_designs_is_told_beforehand_where_names_tell_it(tmp_path: Path) -> None:
+    for name in ("a/b/one/1.png", "a/b/one/2.png", "a/c/two/1.tif", "a/c/two/.hidden.png"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_bytes(b"")
+    assert expected_designs(tmp_path / "tree") == 2
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for name in ("1.png", "2.png", "3.png"):
+        (flat / name).write_bytes(b"")
+    assert expected_designs(flat) == 3
+    (flat / "more.zip").write_bytes(b"")
+    assert expected_designs(flat, kind="folder") is None
