@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,9 +81,9 @@ def index(
         encoding = open_bundle(bundle) if bundle is not None else register.bundle
         encoder = load_encoder(encoding, backend=chosen_backend(encoding, backend))
         result = register.add(
-            first if len(first) < LOOK_AHEAD else itertools.chain(first, designs),
+            itertools.chain(first, designs),
             encoder,
-            track=bar,
+            track=partial(bar, total=total),
             source=source.resolve().name,
             jobs=jobs or available_cores(),
         )

@@ -62,13 +62,13 @@ def expected_designs(path: Path, *, kind: str = "auto") -> int | None:
     if kind not in ("folder", "uspto") or not path.is_dir():
         return None
     count = 0
-    for folder, _, names in os.walk(path):
+    for place, _, names in os.walk(path):
         if any(is_archive(name) for name in names):
             return None
         if kind == "uspto":
             count += sum(name.lower().endswith(".xml") for name in names)
         elif images := sum(is_image(name) and not is_hidden(name) for name in names):
-            count += images if Path(folder) == path else 1
+            count += images if Path(place) == path else 1
     return count or None
 
 
