@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
 
 LOOK_AHEAD = 32
 """Designs that are read before a register is made: their labels tell how deep its taxonomy is."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Designs, and about how many they are; 0: unknown."""
+
+    items: Iterable[Design | Problem]
+    count: int
+
+    def __iter__(self) -> Iterator[Design | Problem]:
+        return iter(self.items)
+
+    def __length_hint__(self) -> int:
+        return self.count
 
 
 def index(
@@ -81,9 +95,9 @@ def index(
         encoding = open_bundle(bundle) if bundle is not None else register.bundle
         encoder = load_encoder(encoding, backend=chosen_backend(encoding, backend))
         result = register.add(
-            itertools.chain(first, designs),
+            Counted(itertools.chain(first, designs), total or 0),
             encoder,
-            track=partial(bar, total=total),
+            track=bar,
             source=source.resolve().name,
             jobs=jobs or available_cores(),
         )
