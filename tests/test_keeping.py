@@ -105,6 +105,31 @@ def test_verify_names_what_is_damaged_and_repair_mends_it(run: Run) -> None:
     assert json.loads(run("verify", "mine", "--json").out)["faults"] == []
 
 
+def test_many_faults_are_shown_in_part_and_all_of_them_as_json(run: Run) -> None:
+    path = Path("mine/pictures-0.bin")
+    path.write_bytes(path.read_bytes()[:40])
+    done = run("verify", "mine")
+    assert len(done.err.splitlines()) == 20 + 1 + 2
+    assert "... and 4 more like these" in done.err
+    assert len(json.loads(run("verify", "mine", "--json").out)["faults"]) == 24
+
+
+def test_mending_is_proposed_only_where_it_can_help(run: Run) -> None:
+    Path("mine/pictures-0.bin").unlink()
+    for words in (("verify", "mine"), ("verify", "mine", "--repair"), ("info", "mine")):
+        done = run(*words)
+        assert done.code == 1
+        assert (
+            done.err.splitlines()[-1] == "hint: copy the register again, or index the designs anew"
+        )
+    path = Path("other/vectors-0.f32")
+    path.write_bytes(path.read_bytes()[:-300])
+    for words in (("verify", "other"), ("info", "other")):
+        hint = run(*words).err.splitlines()[-1]
+        assert hint.startswith("hint: run: edge-ret register verify --repair other; or copy")
+    assert run("verify", "other", "--repair").code == 0
+
+
 def test_a_register_that_is_none_is_told(run: Run) -> None:
     for words in (("verify", "bundle"), ("compact", "nowhere"), ("merge", "mine", "nowhere")):
         done = run(*words)

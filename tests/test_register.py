@@ -24,6 +24,7 @@ from edge_retrieval.errors import (
     BundleError,
     BundleMismatchError,
     DrawingError,
+    EdgeRetrievalError,
     RegisterError,
     TaxonomyError,
 )
@@ -31,7 +32,7 @@ from edge_retrieval.register import Register, adding, making
 from edge_retrieval.register.columns import load_columns, same_columns
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import writer_lock
-from edge_retrieval.register.repairing import faults_of, repair
+from edge_retrieval.register.repairing import can_mend, faults_of, repair
 from edge_retrieval.register.tabling import make_columns
 from edge_retrieval.search import query_from_bytes, search
 from edge_retrieval.sources.design import Design, Problem
@@ -858,6 +859,65 @@ def test_repair_reads_a_database_of_which_pages_are_damaged(copied: Path) -> Non
     assert faults_of(copied) == []
     with Register.open(copied) as register:
         assert told(register) == [one for one in before if one[0].number != "D0007"]
+
+
+def test_a_database_that_was_cut_short_is_mended_as_far_as_it_goes(copied: Path) -> None:
+    with Register.open(copied) as register:
+        before = told(register)
+    path = copied / "designs.sqlite"
+    path.write_bytes(path.read_bytes()[: 9 * 4096 - 100])  # in the middle of the figures
+    assert faults_of(copied)
+    assert can_mend(copied)
+    [line] = repair(copied)
+    assert "D0000" in line
+    assert faults_of(copied) == []
+    with Register.open(copied) as register:
+        assert told(register) == before[3:]
+
+
+@pytest.mark.parametrize("pages", range(1, 13))
+def test_a_database_cut_short_anywhere_is_mended_or_refused(copied: Path, pages: int) -> None:
+    path = copied / "designs.sqlite"
+    path.write_bytes(path.read_bytes()[: pages * 4096 - 100])
+    try:
+        repair(copied)
+        assert faults_of(copied) == []
+    except RegisterError as error:
+        assert error.hint.startswith("copy")
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("designs.sqlite", None),
+        ("designs.sqlite", 0),
+        ("designs.sqlite", 4096),
+        ("vectors-0.f32", None),
+        ("pictures-0.bin", None),
+        ("pictures-0.bin", 0),
+        ("bundle/bundle.json", None),
+    ],
+)
+def test_what_cannot_be_mended_is_told_without_a_hint_to_mend_it(
+    copied: Path, name: str, left: int | None
+) -> None:
+    path = copied / name
+    if name == "bundle/bundle.json":
+        path.write_text(path.read_text() + "\n")
+    elif left is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:left])
+    before = {path.name: path.read_bytes() for path in copied.iterdir() if path.is_file()}
+    assert faults_of(copied)
+    with pytest.raises(EdgeRetrievalError) as caught:
+        repair(copied)
+    assert caught.value.hint == "copy the register again, or index the designs anew"
+    assert "part" not in str(caught.value)
+    after = {path.name: path.read_bytes() for path in copied.iterdir() if path.is_file()}
+    assert all(after[name] == data for name, data in before.items() if name != "head.json")
+    if left != 0 and left != 4096:
+        assert not can_mend(copied)
 
 
 def test_a_repair_that_fails_leaves_everything_as_it_was(

@@ -14,6 +14,7 @@ from edge_retrieval.cli.talk import (
     count,
     print_json,
     say,
+    show_lines,
     show_problems,
 )
 from edge_retrieval.errors import RegisterError
@@ -135,7 +136,8 @@ def verify(
 ) -> None:
     """Check every byte of every file of a register against what was recorded."""
     from edge_retrieval.register import Register
-    from edge_retrieval.register.repairing import faults_of, repair
+    from edge_retrieval.register.repairing import can_mend, faults_of, repair
+    from edge_retrieval.register.state import AGAIN
 
     faults = faults_of(register_path)
     done = repair(register_path, track=bar) if mend and faults else []
@@ -143,12 +145,13 @@ def verify(
     if as_json:
         print_json({"register": str(register_path), "faults": faults, "done": done, "left": left})
     else:
-        for line in [*faults, *(f"repaired: {line}" for line in done)]:
-            say(line)
+        show_lines(faults)
+        show_lines([f"repaired: {line}" for line in done])
     if left:
+        hint = f"run: edge-ret register verify --repair {register_path}; or copy it again"
         raise RegisterError(
             f"{register_path}: {count(len(left), 'fault')}",
-            hint=f"run: edge-ret register verify --repair {register_path}; or copy it again",
+            hint=hint if can_mend(register_path) else AGAIN,
         )
     if not as_json:
         with Register.open(register_path) as register:

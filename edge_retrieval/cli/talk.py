@@ -139,10 +139,15 @@ def one_line(text: str) -> str:
 
 def show_problems(problems: Sequence[Problem], *, what: str) -> None:
     """Write what was skipped to stderr, the first ones by name."""
-    for problem in problems[:SKIPPED_SHOWN]:
-        say(one_line(f"{what}: {problem.where}: {problem.reason}"))
-    if len(problems) > SKIPPED_SHOWN:
-        say(f"... and {len(problems) - SKIPPED_SHOWN} more like these")
+    show_lines([f"{what}: {problem.where}: {problem.reason}" for problem in problems])
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Write lines to stderr, the first ones; say how many more there are."""
+    for line in lines[:SKIPPED_SHOWN]:
+        say(one_line(line))
+    if len(lines) > SKIPPED_SHOWN:
+        say(f"... and {len(lines) - SKIPPED_SHOWN} more like these")
 
 
 def answer(text: str) -> None:

@@ -21,7 +21,7 @@ from edge_retrieval.register.reading import (
     picture_of_schema_1,
     read_label_tree,
 )
-from edge_retrieval.register.state import DAMAGED, digest_of
+from edge_retrieval.register.state import digest_of, mend_hint
 from edge_retrieval.register.writing import (
     NewFigure,
     Store,
@@ -211,4 +211,4 @@ def only_sheets(whole: WholeDesign, keep: Sequence[bool]) -> WholeDesign:
 
 def damaged(database: Database, what: str) -> RegisterError:
     """Say that something of a register is damaged."""
-    return RegisterError(f"{database.path}: damaged: {what}", hint=DAMAGED)
+    return RegisterError(f"{database.path}: damaged: {what}", hint=mend_hint(database.path.parent))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.sharing import File, enter, leave
-from edge_retrieval.register.state import DAMAGED, Head, State, digest_of, write_head
+from edge_retrieval.register.state import AGAIN, Head, State, digest_of, mend_hint, write_head
 
 SCHEMA = 2
 _TABLES = """
@@ -97,7 +97,7 @@ class Database:
         writer left in the log. It is then forbidden to write by `query_only`.
         """
         if not path.is_file():
-            raise RegisterError(f"{path}: missing", hint=DAMAGED)
+            raise RegisterError(f"{path}: missing", hint=AGAIN)
         may_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
         if write and not may_write:
             raise RegisterError(
@@ -119,7 +119,9 @@ class Database:
             database.close()
             raise RegisterError(
                 f"{path}: schema {found}, this version reads {SCHEMA}",
-                hint="pip install --upgrade edge-retrieval" if found > SCHEMA else DAMAGED,
+                hint="pip install --upgrade edge-retrieval"
+                if found > SCHEMA
+                else mend_hint(path.parent),
             )
         return database
 
@@ -194,7 +196,9 @@ class Database:
         try:
             yield
         except (TypeError, ValueError, LookupError, OverflowError) as error:
-            raise RegisterError(f"{self.path}: damaged: {error}", hint=DAMAGED) from error
+            raise RegisterError(
+                f"{self.path}: damaged: {error}", hint=mend_hint(self.path.parent)
+            ) from error
 
     def hold(self) -> State:
         """See what has been committed by now, and nothing newer until held again."""
@@ -209,7 +213,7 @@ class Database:
             state = State(*found[0][:3])
             if found[0][3] == state.digest:
                 return state
-        raise RegisterError(f"{self.path}: damaged: the state", hint=DAMAGED)
+        raise RegisterError(f"{self.path}: damaged: the state", hint=mend_hint(self.path.parent))
 
     def begin(self) -> None:
         """Begin a transaction as the writer."""
@@ -284,11 +288,13 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        hint = "wait until the other process has finished" if "locked" in str(error) else DAMAGED
+        hint = mend_hint(path.parent)
+        if "locked" in str(error):
+            hint = "wait until the other process has finished"
         if "readonly" in str(error) or "unable to open" in str(error):
             hint = "copy the register to a folder that you may write to, and open it there once"
         if "full" in str(error) or "disk I/O" in str(error):
             hint = "make room on the disk, then try again: what is committed is kept"
         raise RegisterError(f"{path}: {error}", hint=hint) from error
     except (sqlite3.Error, UnicodeError) as error:
-        raise RegisterError(f"{path}: damaged: {error}", hint=DAMAGED) from error
+        raise RegisterError(f"{path}: damaged: {error}", hint=mend_hint(path.parent)) from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
+from edge_retrieval.register.state import AGAIN, mend_hint
 
 DTYPE = np.dtype("<f4")
 BUNDLE, LOCK = "bundle", "writer.lock"
@@ -87,7 +88,7 @@ class RowReader:
         except OSError as error:
             raise RegisterError(
                 f"{path}: cannot be read: {error.strerror}",
-                hint="copy the register again, or index the designs anew",
+                hint=AGAIN,
             ) from error
 
     def read(self, rows: NDArray[np.int64]) -> Embeddings:
@@ -134,11 +135,11 @@ def map_vectors(path: Path, rows: int, dim: int) -> Embeddings:
     except OSError as error:
         raise RegisterError(
             f"{path}: cannot be read: {error.strerror}",
-            hint="copy the register again, or index the designs anew",
+            hint=AGAIN,
         ) from error
     raise RegisterError(
         f"{path}: {expected - size} bytes short",
-        hint="copy the register again, or index the designs anew",
+        hint=mend_hint(path.parent),
     )
 
 

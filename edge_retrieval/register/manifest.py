@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.provenance import now, sha256_of, versions
+from edge_retrieval.register.state import AGAIN
 
 SCHEMA = 2
 MANIFEST = "register.json"
-AGAIN = "copy the register again, or index the designs anew"
 
 
 class Manifest(NamedTuple):

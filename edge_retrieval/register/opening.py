@@ -7,7 +7,8 @@ from pathlib import Path
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import BundleError, BundleMismatchError
 from edge_retrieval.register.files import BUNDLE
-from edge_retrieval.register.manifest import AGAIN, read_manifest
+from edge_retrieval.register.manifest import read_manifest
+from edge_retrieval.register.state import AGAIN
 
 
 def open_bundle(folder: Path) -> tuple[tuple[str, ...], Bundle]:

@@ -9,7 +9,7 @@ from typing import Any
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.database import Database, doubted
 from edge_retrieval.register.records import DesignRecord, FigureRecord
-from edge_retrieval.register.state import DAMAGED, digest_of
+from edge_retrieval.register.state import digest_of, mend_hint
 from edge_retrieval.sources.design import Box
 from edge_retrieval.taxonomy import LabelPath
 
@@ -148,4 +148,4 @@ def _labels_of(database: Database, node: int) -> LabelPath:
 
 
 def _damaged(database: Database, what: str) -> RegisterError:
-    return RegisterError(f"{database.path}: damaged: {what}", hint=DAMAGED)
+    return RegisterError(f"{database.path}: damaged: {what}", hint=mend_hint(database.path.parent))

@@ -15,16 +15,25 @@ from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.index.caches import faults
 from edge_retrieval.progress import Track, silent
-from edge_retrieval.register.columns import COLUMNS, load_columns
+from edge_retrieval.register.columns import COLUMNS, load_columns, state_of_columns
 from edge_retrieval.register.copying import Copier
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import DATABASE, LOCK, NEW, OLD_VECTORS, writer_lock, writing
+from edge_retrieval.register.files import (
+    DATABASE,
+    LOCK,
+    NEW,
+    OLD_VECTORS,
+    pictures_name,
+    vectors_name,
+    writer_lock,
+    writing,
+)
 from edge_retrieval.register.folder import Register
 from edge_retrieval.register.making import building, new_store, remove_caches
-from edge_retrieval.register.manifest import AGAIN
+from edge_retrieval.register.manifest import damages_of_manifest
 from edge_retrieval.register.opening import open_bundle
-from edge_retrieval.register.salvaging import OLD, Salvage
-from edge_retrieval.register.state import HEAD, read_head
+from edge_retrieval.register.salvaging import OLD, Salvage, attempt
+from edge_retrieval.register.state import AGAIN, HEAD, read_head
 from edge_retrieval.register.working import rest
 from edge_retrieval.register.writing import put_problem
 
@@ -44,6 +53,24 @@ def faults_of(folder: Path) -> list[str]:
         return [str(error)]
 
 
+def can_mend(folder: Path) -> bool:
+    """Say whether `repair` may help a register that has faults.
+
+    It has nothing to mend from where a file is gone: the database, its vectors, its pictures; and
+    it never changes the bundle or register.json.
+    """
+    if any(damages_of_manifest(folder)) or (folder / OLD_VECTORS).exists():
+        return False
+    try:
+        with contextlib.closing(Database.open(folder / DATABASE)) as database:
+            state = attempt(database.state)
+    except RegisterError:
+        state = None
+    state = state or attempt(lambda: state_of_columns(folder))
+    names = [vectors_name(state.epoch), pictures_name(state.epoch)] if state else []
+    return bool(names) and all((folder / name).is_file() for name in [DATABASE, *names])
+
+
 def repair(folder: Path, *, track: Track = silent) -> list[str]:
     """Mend a register; return what was done, a line each; nothing if nothing is wrong.
 
@@ -52,19 +79,27 @@ def repair(folder: Path, *, track: Track = silent) -> list[str]:
 
     Raises:
         RegisterError: It cannot be mended: register.json is damaged, the database cannot be read at
-            all, another writer is at work, no permission, a full disk.
+            all, a file is gone, nothing is sound, another writer is at work, no permission, a full
+            disk.
         BundleError: Its bundle is damaged: copy that again.
     """
     _, bundle = open_bundle(folder)
     with writer_lock(folder / LOCK):
-        if not faults_of(folder):
+        found = faults_of(folder)
+        if not found:
             return []
         done = _drop_damaged_caches(folder)
         found = faults_of(folder)
-        if found and (folder / OLD_VECTORS).exists():
-            raise RegisterError(f"{folder}: damaged, and of schema 1: {found[0]}", hint=AGAIN)
+        if found and not can_mend(folder):
+            raise RegisterError(f"{found[0]}: this cannot be mended", hint=AGAIN)
         if found:
-            done += _build_anew(folder, bundle, track)
+            try:
+                done += _build_anew(folder, bundle, track)
+            except RegisterError as error:
+                if "--repair" not in error.hint:
+                    raise
+                reason = str(error).replace(OLD, DATABASE)
+                raise RegisterError(f"{reason}: this cannot be mended", hint=AGAIN) from error
         with contextlib.closing(Database.open(folder / DATABASE, write=True)) as database:
             rest(folder, database)
     return done
@@ -89,6 +124,7 @@ def _drop_damaged_caches(folder: Path) -> list[str]:
 
 def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
     """Write what is sound into new files, and let them take the place of the old ones."""
+    store = None
     try:
         salvage = Salvage(folder, bundle.dim)
         store = new_store(folder, salvage.epoch, bundle.dim)
@@ -98,6 +134,8 @@ def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
             for whole in track(salvage.designs(), "Repairing"):
                 copier.put(whole)
             copier.flush()
+            if salvage.lost and not database.count("SELECT count(*) FROM designs"):
+                raise RegisterError(f"{folder}: no design in it is sound", hint=AGAIN)
             for problem in salvage.problems():
                 put_problem(database, problem)
             database.commit(epoch=salvage.epoch, generation=salvage.generation)
@@ -107,6 +145,11 @@ def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
                 (folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
             (folder / NEW).replace(folder / DATABASE)
             (folder / HEAD).unlink(missing_ok=True)
+    except BaseException:
+        if store is not None:
+            for path in (store.vectors, store.pictures):
+                path.unlink(missing_ok=True)
+        raise
     finally:
         for path in folder.glob(f"{OLD}*"):
             path.unlink()

@@ -32,6 +32,7 @@ OLD = f"{DATABASE}.part"
 
 FIXED = {
     0: b"SQLite format 3\0" + bytes([0x10, 0, 2, 2, 0, 64, 32, 32]),  # page size, log, shares
+    28: bytes(4),  # how many pages: as many as the file has
     44: bytes([0, 0, 0, 4, *[0] * 11, 1, 0, 0, 0, SCHEMA, *[0] * 28]),  # format, text, schema
 }
 """What stands in the header of every such database."""
@@ -166,7 +167,9 @@ class Salvage:
         if self._columns is not None:
             paths |= {node: [path] for node, path in enumerate(self._columns.paths)}
         for node, parent, name in sorted(self._records("nodes", "id").values()):
-            above = paths.get(parent, []) if parent < node else []
+            if not (isinstance(parent, int) and isinstance(name, str) and parent < node):
+                continue  # damaged
+            above = paths.get(parent, [])
             paths.setdefault(node, []).extend((*path, name) for path in above)
         return paths
 
@@ -187,8 +190,8 @@ class Salvage:
 
 
 def _copy_of(folder: Path) -> Database:
-    """Open a copy of a register's database, its header as it must be."""
-    path = folder / OLD
+    """Open a copy of a register's database, its header and its size as they must be."""
+    path, head = folder / OLD, attempt(lambda: read_head(folder))
     with writing(folder):
         for suffix in ("", "-wal"):
             if (folder / f"{DATABASE}{suffix}").exists():
@@ -198,6 +201,8 @@ def _copy_of(folder: Path) -> Database:
             for offset, right in FIXED.items():
                 file.seek(offset)
                 file.write(right)
+            if head is not None:  # cut short: pages of zeros are damage, no pages are the end
+                file.truncate(max(path.stat().st_size, head.database_bytes))
     return Database.open(path)
 
 

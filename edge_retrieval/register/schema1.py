@@ -13,7 +13,7 @@ from edge_retrieval.register.columns import sheet_mark
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import OLD_VECTORS, map_vectors
 from edge_retrieval.register.reading import design_digest, read_label_tree
-from edge_retrieval.register.state import DAMAGED, digest_of
+from edge_retrieval.register.state import AGAIN, digest_of
 from edge_retrieval.register.tabling import seal_of
 
 
@@ -67,7 +67,7 @@ def _convert_figures(old: Database, new: Database, folder: Path, dim: int) -> No
         part = np.ascontiguousarray(vectors[first : first + rows])
         if hashlib.sha256(part.data).hexdigest() != sha256:
             raise RegisterError(
-                f"{folder / OLD_VECTORS}: damaged: rows {first} to {first + rows - 1}", hint=DAMAGED
+                f"{folder / OLD_VECTORS}: damaged: rows {first} to {first + rows - 1}", hint=AGAIN
             )
         crcs = [zlib.crc32(row.tobytes()) for row in part]
         found = old.all(sql, first, first + rows - 1)
@@ -93,4 +93,4 @@ def _convert_figures(old: Database, new: Database, folder: Path, dim: int) -> No
 
 
 def _damaged(database: Database, what: str) -> RegisterError:
-    return RegisterError(f"{database.path}: damaged: {what}", hint=DAMAGED)
+    return RegisterError(f"{database.path}: damaged: {what}", hint=AGAIN)

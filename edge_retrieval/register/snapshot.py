@@ -23,7 +23,7 @@ from edge_retrieval.register.files import (
     vectors_name,
 )
 from edge_retrieval.register.reading import picture_of_schema_1, read_ends, read_place_of_picture
-from edge_retrieval.register.state import DAMAGED, State, read_head_or_none, require_head
+from edge_retrieval.register.state import State, mend_hint, read_head_or_none, require_head
 
 
 class Snapshot:
@@ -160,7 +160,9 @@ class Snapshot:
 
     def _damaged_rows(self, start: int, stop: int) -> RegisterError:
         path = self.folder / vectors_name(self.state.epoch)
-        return RegisterError(f"{path}: damaged: rows {start} to {stop - 1}", hint=DAMAGED)
+        return RegisterError(
+            f"{path}: damaged: rows {start} to {stop - 1}", hint=mend_hint(self.folder)
+        )
 
     def picture(self, row: int) -> bytes:
         """Return the PNG of a figure, held against its checksum."""
@@ -170,5 +172,7 @@ class Snapshot:
         data = self.pictures.bytes_at(offset, length)
         if len(data) != length or zlib.crc32(data) != crc:
             path = self.folder / pictures_name(self.state.epoch)
-            raise RegisterError(f"{path}: damaged: the picture of row {row}", hint=DAMAGED)
+            raise RegisterError(
+                f"{path}: damaged: the picture of row {row}", hint=mend_hint(self.folder)
+            )
         return data

@@ -17,7 +17,13 @@ from typing import NamedTuple
 from edge_retrieval.errors import RegisterError
 
 HEAD = "head.json"
-DAMAGED = "run: edge-ret register verify --repair REGISTER; or copy the register again"
+AGAIN = "copy the register again, or index the designs anew"
+"""What to do where nothing can be mended."""
+
+
+def mend_hint(folder: Path) -> str:
+    """Return what to do about damage in a register that can be mended, as far as one can tell."""
+    return f"run: edge-ret register verify --repair {folder}; or copy the register again"
 
 
 def digest_of(*values: object) -> bytes:
@@ -119,5 +125,5 @@ def require_head(path: Path, state: State, head: Head) -> None:
         raise RegisterError(
             f"{path}: damaged: it stands at generation {state.generation}, "
             f"but {head.generation} was committed",
-            hint=DAMAGED,
+            hint=mend_hint(path.parent),
         )

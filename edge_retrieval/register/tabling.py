@@ -14,7 +14,7 @@ from edge_retrieval.errors import RegisterError
 from edge_retrieval.register.columns import ARRAYS, Columns, sheet_mark
 from edge_retrieval.register.database import Database, doubted
 from edge_retrieval.register.reading import design_digest, read_label_tree
-from edge_retrieval.register.state import DAMAGED
+from edge_retrieval.register.state import mend_hint
 from edge_retrieval.taxonomy import LabelPath
 
 EMPTY = Columns(
@@ -204,4 +204,4 @@ def _place(places: dict[str, int], name: str) -> int:
 
 
 def _damaged(database: Database, what: str) -> RegisterError:
-    return RegisterError(f"{database.path}: damaged: {what}", hint=DAMAGED)
+    return RegisterError(f"{database.path}: damaged: {what}", hint=mend_hint(database.path.parent))
