@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.errors import ConfigError
+from edge_retrieval.errors import ConfigError, TaxonomyError
 from edge_retrieval.register.classes import nodes_within
 from edge_retrieval.register.columns import Columns
 
@@ -50,7 +50,7 @@ class Filters(NamedTuple):
     not_designs: Sequence[str] = ()
 
     def __bool__(self) -> bool:
-        return any(self)
+        return any(value or value == "" for value in self)  # an empty date is a mistake to be told
 
     @property
     def text(self) -> str:
@@ -58,8 +58,8 @@ class Filters(NamedTuple):
         parts = [
             _listed("in", self.classes),
             _listed("not in", self.not_classes),
-            f"from {_day(self.after)} on" if self.after else "",
-            f"before {_day(self.before)}" if self.before else "",
+            f"from {_day(self.after)} on" if self.after is not None else "",
+            f"before {_day(self.before)}" if self.before is not None else "",
             _listed("by", self.applicants),
             _listed("not by", self.not_applicants),
             _listed("of source", self.sources),
@@ -81,7 +81,7 @@ class Filters(NamedTuple):
             ConfigError: No design, applicant or source is named so, or a date cannot be read.
         """
         if not self:
-            return Chosen(None, columns.designs_count, columns.figures_count, 0)
+            return Chosen(None, columns.designs_count, columns.figures_count, 0, ())
         asked, found = _last.get(columns, ("", None))
         if found is None or asked != repr(self):
             found = self._choose(columns, where)
@@ -90,6 +90,7 @@ class Filters(NamedTuple):
 
     def _choose(self, columns: Columns, where: Path) -> Chosen:
         chosen = columns.alive.copy()
+        notes: list[str] = []
         for names, mask_of, sense in (
             (self.classes, _classes, True),
             (self.not_classes, _classes, False),
@@ -100,22 +101,30 @@ class Filters(NamedTuple):
             (self.designs, _designs, True),
             (self.not_designs, _designs, False),
         ):
-            if names:
-                chosen &= mask_of(columns, names, where) == sense
+            if names and sense:
+                chosen &= mask_of(columns, names, where)
+            for name in () if sense else names:
+                try:
+                    chosen &= ~mask_of(columns, [name], where)
+                except (
+                    ConfigError,
+                    TaxonomyError,
+                ) as error:  # what is not here need not be left out
+                    notes.append(f"{error}: nothing was left out for it; {error.hint}")
         undated = 0
-        if self.before or self.after:
+        if self.before is not None or self.after is not None:
             dates = np.where(columns.published > 0, columns.published, columns.filed)
             undated = int(np.count_nonzero(chosen & (dates == 0)))
             chosen &= dates > 0
-            if self.before:
+            if self.before is not None:
                 chosen &= dates < _number(self.before)
-            if self.after:
+            if self.after is not None:
                 chosen &= dates >= _number(self.after)
         rows = np.flatnonzero(chosen[columns.design_of])
         # A design whose figures could not be read has no row: nothing of it is compared.
         drawn = np.zeros(len(chosen), bool)
         drawn[columns.design_of[rows]] = True
-        return Chosen(rows, int(np.count_nonzero(drawn)), len(rows), undated)
+        return Chosen(rows, int(np.count_nonzero(drawn)), len(rows), undated, tuple(notes))
 
 
 class Chosen(NamedTuple):
@@ -126,12 +135,14 @@ class Chosen(NamedTuple):
         designs: How many designs.
         figures: How many figures they have.
         undated: Designs left out only because their date is not known.
+        notes: What was to be left out and is not here, a sentence each.
     """
 
     rows: NDArray[np.int64] | None
     designs: int
     figures: int
     undated: int
+    notes: tuple[str, ...]
 
 
 _last: WeakKeyDictionary[Columns, tuple[str, Chosen]] = WeakKeyDictionary()
@@ -172,15 +183,46 @@ def _sources(columns: Columns, names: Sequence[str], where: Path) -> Mask:
 def _designs(columns: Columns, numbers: Sequence[str], where: Path) -> Mask:
     mask = np.zeros(len(columns.alive), bool)
     for number in numbers:
-        place = columns.find(number.strip())
-        if place is None:
-            place = columns.find(number.strip().upper())
-        if place is None:
-            raise ConfigError(
-                f"{where}: no design {number!r}", hint=_hint(near_numbers(columns, number.strip()))
-            )
-        mask[place] = True
+        mask[find_design(columns, number, where=where)] = True
     return mask
+
+
+def find_design(columns: Columns, number: str, *, where: Path) -> int:
+    """Return the place of the living design that a user means by a number.
+
+    Args:
+        columns: Of the register.
+        number: As it is kept, or in another spelling: "909824", "D909,824" and "usd0909824" all
+            mean USD0909824, if no other design can be meant.
+        where: The register, for messages.
+
+    Raises:
+        ConfigError: There is none, or more than one.
+    """
+    for spelling in (number.strip(), number.strip().upper()):
+        if (place := columns.find(spelling)) is not None:
+            return place
+    wanted = _digits(number)
+    living = [int(at) for at in np.flatnonzero(columns.alive)]
+    same = [at for at in living if wanted and _digits(columns.number(at)) == wanted]
+    if len(same) == 1:
+        return same[0]
+    if same:
+        names = ", ".join(columns.number(at) for at in same[:SHOWN])
+        raise ConfigError(
+            f"{where}: {number!r} may be any of {len(same)} designs", hint=f"name one: {names}"
+        )
+    raise ConfigError(
+        f"{where}: no design {number!r}", hint=_hint(near_numbers(columns, number.strip()))
+    )
+
+
+def _digits(number: str) -> str:
+    """Return what all spellings of a US design number share; "" if it is none."""
+    found = re.fullmatch(
+        r"(?:US)?\s*-?D?\s*-?[0,]*([1-9][\d,]*)(?:\s*-?S\d?)?", number.strip().upper()
+    )
+    return found[1].replace(",", "") if found else ""
 
 
 def near_numbers(columns: Columns, number: str) -> list[str]:
@@ -200,13 +242,14 @@ def _unknown(where: Path, kind: str, name: str, known: Sequence[str]) -> ConfigE
     wanted = name.strip().casefold()
     near = [folded[found] for found in difflib.get_close_matches(wanted, folded, SHOWN, 0.5)]
     words = {word for each in folded for word in each.split()}
-    for word in difflib.get_close_matches(wanted, words, SHOWN, 0.6):
+    for word in difflib.get_close_matches(wanted, words, SHOWN, 0.7):
         near += [each for text, each in folded.items() if word in text.split()]
-    if not near and len(folded) <= SHOWN:
-        near = sorted(folded.values())
-    return ConfigError(
-        f"{where}: no {kind} {name!r}", hint=_hint(list(dict.fromkeys(near))[:SHOWN])
-    )
+    if not near and folded:
+        more = f" and {len(folded) - SHOWN} more" if len(folded) > SHOWN else ""
+        hint = f"{kind}s here: {', '.join(sorted(folded.values())[:SHOWN])}{more}"
+    else:
+        hint = _hint(list(dict.fromkeys(near))[:SHOWN])
+    return ConfigError(f"{where}: no {kind} {name!r}", hint=hint)
 
 
 def _hint(near: Iterable[str]) -> str:
@@ -227,11 +270,14 @@ def _listed(word: str, names: Sequence[str]) -> str:
 def _day(date: str) -> str:
     """Return an ISO date in full; "2021" begins with its first day."""
     found = re.fullmatch(r"\s*(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?\s*", date)
-    if found:
-        year, month, day = int(found[1]), int(found[2] or 1), int(found[3] or 1)
-        if 1 <= month <= 12 and 1 <= day <= 31:
-            return f"{year:04}-{month:02}-{day:02}"
-    raise ConfigError(f"no date: {date!r}", hint="write 2021-03-04, 2021-03 or 2021")
+    if not found:
+        raise ConfigError(f"no date: {date!r}", hint="write 2021-03-04, 2021-03 or 2021")
+    year, month, day = int(found[1]), int(found[2] or 1), int(found[3] or 1)
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    days = (31, 28 + leap, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    if not (1 <= month <= 12 and 1 <= day <= days[month - 1]):
+        raise ConfigError(f"no such day: {date!r}", hint="write 2021-03-04, 2021-03 or 2021")
+    return f"{year:04}-{month:02}-{day:02}"
 
 
 def _number(date: str) -> int:

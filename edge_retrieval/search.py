@@ -68,6 +68,7 @@ class SearchResult:
             else a graph chose whom to compare.
         filters: What was asked for: "in 06-01 before 2021-03-04"; "" if nothing was.
         undated: Designs left out only because their date is not known.
+        notes: What the filters were to leave out and is not here, a sentence each.
         overlap: Share of the ten nearest that the graph finds, measured on this register when it
             was made; None: exact, or not measured.
         plan: How it was answered.
@@ -81,6 +82,7 @@ class SearchResult:
     exact: bool
     filters: str = ""
     undated: int = 0
+    notes: tuple[str, ...] = ()
     overlap: float | None = None
     plan: Plan | None = field(default=None, compare=False, repr=False)
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
@@ -92,6 +94,8 @@ class SearchResult:
         figures = f"{self.compared_figures:,} figure{'s' * (self.compared_figures != 1)}"
         among = f"{self.filters} ({figures})".strip()
         unknown = f"; left out: {self.undated:,} of unknown date" if self.undated else ""
+        if not self.compared_designs:
+            return f"no design was left to compare with: none {self.filters}{unknown}".rstrip(": ")
         if self.exact and self.compared_designs == 1:
             among = f"{self.filters or 'there'} ({figures})"
             return f"compared exactly with the only design {among}{unknown}"
@@ -243,6 +247,7 @@ class _Ranking:
             exact=self.plan.exact,
             filters=self.filters,
             undated=chosen.undated,
+            notes=chosen.notes,
             overlap=self.plan.overlap,
             plan=self.plan,
         )

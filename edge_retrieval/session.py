@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self, TypeAlias
 
 from edge_retrieval.encoder import load_encoder
-from edge_retrieval.errors import DrawingError
+from edge_retrieval.errors import ConfigError, DrawingError
 from edge_retrieval.filters import Filters
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
@@ -83,7 +83,10 @@ class Session:
 
         Raises:
             DrawingError: A drawing cannot be read, or nothing is drawn on it.
+            ConfigError: One drawing instead of a list; see also `search.search`.
         """
+        if isinstance(drawings, str | bytes | Path | Query):
+            raise ConfigError("one drawing where a list is wanted", hint="write [drawing]")
         queries = [_query(drawing, cut) for drawing in drawings]
         return search(
             self.register,

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_retrieval.errors import ConfigError, TaxonomyError
-from edge_retrieval.filters import Filters
+from edge_retrieval.filters import Filters, find_design
+from edge_retrieval.register.classes import nodes_within
 from edge_retrieval.register.columns import Columns
 
 PATHS = ((), ("06",), ("06", "06-01"), ("06", "06-04"), ("07",), ("07", "07-03"))
@@ -163,12 +164,13 @@ def test_a_filter_says_what_it_leaves(filters, text):
     ("filters", "error", "message", "hint"),
     [
         (Filters(classes=["09"]), TaxonomyError, "no design is in class '09'", "classes here: 06"),
-        (Filters(not_classes=["nonsense"]), TaxonomyError, "'nonsense'", "06, 07"),
+        (Filters(classes=["nonsense"]), TaxonomyError, "'nonsense'", "06, 07"),
+        (Filters(classes=["06-01,09"]), TaxonomyError, "'09'", "classes here: 06"),
         (Filters(applicants=["soni"]), ConfigError, "no applicant 'soni'", "Sony Corporation"),
-        (Filters(not_applicants=["Mayer"]), ConfigError, "no applicant 'Mayer'", "Meier, Anna"),
-        (Filters(applicants=[" "]), ConfigError, "no applicant ' '", "near it"),
+        (Filters(applicants=["Mayer"]), ConfigError, "no applicant 'Mayer'", "Meier, Anna"),
+        (Filters(applicants=[" "]), ConfigError, "no applicant ' '", "applicants here"),
         (Filters(sources=["grant"]), ConfigError, "no source 'grant'", "near it: grants"),
-        (Filters(not_sources=["xyz"]), ConfigError, "no source 'xyz'", "Meier 2020, grants"),
+        (Filters(sources=["xyz"]), ConfigError, "no source 'xyz'", "Meier 2020, grants"),
         (
             Filters(designs=["USD0000002x"]),
             ConfigError,
@@ -176,8 +178,9 @@ def test_a_filter_says_what_it_leaves(filters, text):
             "near it: USD000000",
         ),
         (Filters(before="yesterday"), ConfigError, "no date: 'yesterday'", "write 2021-03-04"),
-        (Filters(after="2021-13"), ConfigError, "no date: '2021-13'", "write 2021-03-04"),
-        (Filters(after="2021-02-32"), ConfigError, "no date", "write"),
+        (Filters(after="2021-13"), ConfigError, "no such day: '2021-13'", "write 2021-03-04"),
+        (Filters(after="2021-02-29"), ConfigError, "no such day", "write"),
+        (Filters(before=""), ConfigError, "no date: ''", "write"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is_near(filters, error, message, hint):
@@ -197,3 +200,52 @@ def test_a_number_may_be_spelt_in_small_letters():
     columns = made(12, 1)
     number = next(columns.number(d) for d in range(12) if columns.alive[d])
     assert Filters(designs=[number.lower()]).choose(columns, where=WHERE).undated == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["USD0000007", "usd0000007", "D7", "7", " us d7 ", "D0,000,007", "USD0000007S1"]
+)
+def test_a_number_may_be_written_as_people_do(text):
+    columns = next(
+        c for c in (made(12, seed) for seed in range(9)) if c.find("USD0000007") is not None
+    )
+    place = columns.find("USD0000007")
+    assert find_design(columns, text, where=WHERE) == place
+
+
+def test_what_is_to_be_left_out_and_is_not_there_is_told_and_leaves_the_rest():
+    columns = made(40, 2)
+    filters = Filters(
+        not_applicants=["nobody", "sony"], not_classes=["09"], not_designs=["USD9999999"]
+    )
+    chosen = filters.choose(columns, where=WHERE)
+    alone = Filters(not_applicants=["sony"]).choose(columns, where=WHERE)
+    assert chosen.rows.tolist() == alone.rows.tolist()
+    assert len(chosen.notes) == 3
+    assert all("nothing was left out for it" in note for note in chosen.notes)
+    assert alone.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (["06-01,07"], ["06-01", "07"]),
+        (["06-01; 07-03"], ["06-01", "07-03"]),
+        (["Class 6"], ["06"]),
+        (["6-1"], ["06-01"]),
+    ],
+)
+def test_classes_may_be_listed_and_spelt_freely(text, same):
+    columns = made(60, 3)
+    for sense in ("classes", "not_classes"):
+        given, plain = (
+            Filters(**{sense: names}).choose(columns, where=WHERE) for names in (text, same)
+        )
+        assert given.rows.tolist() == plain.rows.tolist()
+
+
+@pytest.mark.parametrize("text", ["D1", "d01", "D1/121", "D1-121", "D01-121", "D1 121"])
+def test_us_classes_may_be_spelt_freely(text):
+    paths = {0: (), 1: ("D01",), 2: ("D01", "D01/121"), 3: ("D10",)}
+    found = nodes_within(paths, [text], where=WHERE)
+    assert found == ([1, 2] if text.lower() in ("d1", "d01") else [2])

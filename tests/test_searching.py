@@ -44,7 +44,7 @@ def query(run: Run, designs: Path) -> Path:
         ("--applicant braun", "A2 A3", "by braun"),
         ("--not-applicant BRAUN", "A1 A4", "not by BRAUN"),
         ("--source table", "A1 A2 A3 A4", "all 4 designs of source table"),
-        ("--not-source table", "", "all 0 designs not of source table"),
+        ("--not-source table", "", "no design was left to compare with: none not of source table"),
         ("--design A1 --design A3", "A1 A3", "among A1 or A3"),
         ("--exclude A1 --exclude A3", "A2 A4", "without A1 or A3"),
         ("--class 06 --after 2021 --not-applicant sony", "A2", "in 06 from 2021-01-01 on not by"),
@@ -68,8 +68,7 @@ def test_filters_leave_what_they_name_and_the_statement_says_so(
         ("--applicant Soni", "Sony Corporation"),
         ("--source tables", "table"),
         ("--design A11", "A1"),
-        ("--exclude B1", "A4"),
-        ("--not-class 09", "classes here"),
+        ("--class A1,09", "classes here"),
         ("--before someday", "2021-03-04"),
     ],
 )
@@ -107,3 +106,34 @@ def test_more_designs_than_there_are_gives_all(run: Run, query: Path) -> None:
     done = run("search", query, "-r", "mine", "-k", "1000", "--json")
     assert len(json.loads(done.out)["results"][0]["hits"]) == 4
     assert run("search", query, "-r", "mine", "-k", "0").code == 2
+
+
+def test_every_drawing_that_cannot_be_read_is_named_and_stands_in_the_json(
+    run: Run, query: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no drawing")
+    done = run("search", query, bad, tmp_path / "gone.png", "-r", "mine", "--json")
+    assert done.code == 3
+    problems = json.loads(done.out)["problems"]
+    assert [name in problem for name, problem in zip(("bad", "gone"), problems, strict=True)]
+    done = run("search", bad, tmp_path / "gone.png", "-r", "mine")
+    assert done.code == 1
+    assert "bad.png" in done.err and "gone.png" in done.err
+
+
+def test_nothing_left_to_compare_with_is_said_instead_of_an_empty_table(
+    run: Run, query: Path
+) -> None:
+    done = run("search", query, "-r", "mine", "--class", "06", "--design", "A4")
+    assert done.code == 0
+    assert "no design was left to compare with: none in 06 among A4" in done.out
+    assert "rank" not in done.out
+
+
+def test_what_was_to_be_left_out_and_is_not_here_is_a_note(run: Run, query: Path) -> None:
+    done = run("search", query, "-r", "mine", "--not-applicant", "nobody", "--json")
+    assert done.code == 0
+    assert done.err.startswith("note: mine: no applicant 'nobody': nothing was left out for it")
+    [note] = json.loads(done.out)["results"][0]["notes"]
+    assert "nobody" in note

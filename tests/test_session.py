@@ -70,3 +70,6 @@ def test_wrong_input_is_one_clear_error(folder: Path, tmp_path: Path) -> None:
                 session.search([drawing])
         with pytest.raises(ConfigError):
             session.search([sample_query()], k=0)
+        for alone in (sample_query(), str(sample_query())):
+            with pytest.raises(ConfigError, match="list"):
+                session.search(alone)

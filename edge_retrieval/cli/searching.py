@@ -11,9 +11,11 @@ import typer
 
 from edge_retrieval.cli.talk import (
     EXIT_SKIPPED,
+    STDIN,
     BackendOption,
     JsonFlag,
     RegisterOption,
+    answer,
     chosen_backend,
     count,
     find_register,
@@ -116,13 +118,18 @@ def search(
     queries, unread = [], []
     for path in drawings:
         try:
-            queries.append(query_from_bytes(read_drawing(path), str(path), cut=not whole))
+            name = "standard input" if path == STDIN else str(path)
+            queries.append(query_from_bytes(read_drawing(path), name, cut=not whole))
         except DrawingError as error:
             unread.append(error)
-    if not queries:
+    if not queries and len(unread) == 1:
         raise unread[0]
     for reason in unread:
         say(one_line(f"skipped: {reason}"))
+    if not queries:
+        raise DrawingError(
+            f"none of the {len(unread)} drawings can be read", hint="see the reasons above"
+        )
     register = find_register(register_path)
     filters = Filters(
         classes=within or (),
@@ -136,7 +143,9 @@ def search(
         designs=design or (),
         not_designs=exclude or (),
     )
-    filters.choose(register.columns, where=register.folder)  # what is wrong is told at once
+    # What is wrong is told before anything is computed.
+    for note in filters.choose(register.columns, where=register.folder).notes:
+        say(one_line(f"note: {note}"))
     few = sum(len(query.figures) for query in queries) <= ALONE
     encoder = load_encoder(
         register.bundle,
@@ -157,7 +166,8 @@ def search(
     if as_json:
         from edge_retrieval.evidence import to_json
 
-        print_json(to_json(results, register=register, explain=explain))
+        problems = [str(reason) for reason in unread]
+        print_json(to_json(results, register=register, explain=explain, problems=problems))
     else:
         for result in results:
             print_hits(result)
@@ -174,6 +184,9 @@ def print_hits(result: SearchResult) -> None:
     """Print one query's ranked designs as a table."""
     from edge_retrieval.evidence import class_of
 
+    if not result.hits:
+        answer(one_line(f"{Path(result.query.name).name}: {result.statement}"))
+        return
     rows = []
     for hit in result.hits:
         rows.append(

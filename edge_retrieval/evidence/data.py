@@ -13,7 +13,11 @@ SCHEMA = 1
 
 
 def to_json(
-    results: Sequence[SearchResult], *, register: Register, explain: bool = False
+    results: Sequence[SearchResult],
+    *,
+    register: Register,
+    explain: bool = False,
+    problems: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the answers as plain data.
 
@@ -21,13 +25,14 @@ def to_json(
         results: From `search` on `register`.
         register: What was searched.
         explain: Add to each result its `plan`, step by step.
+        problems: What could not be searched with, and why.
 
     Returns:
-        `{"schema", "register", "bundle", "fingerprint", "snapshot", "results"}`; each result has
-        `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`, `exact`, `overlap`
-        (None where exact), `statement`, `hits`, and each hit `rank`, `score`, `design`, what is
-        known of the design, and the best pair: `figure` of the design and `query_figure`, both
-        counted from 1.
+        `{"schema", "register", "bundle", "fingerprint", "snapshot", "problems", "results"}`; each
+        result has `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`, `exact`,
+        `overlap` (None where exact), `statement`, `notes`, `hits`, and each hit `rank`, `score`,
+        `design`, what is known of the design, and the best pair: `figure` of the design and
+        `query_figure`, both counted from 1.
     """
     return {
         "schema": SCHEMA,
@@ -35,6 +40,7 @@ def to_json(
         "bundle": register.bundle.name,
         "fingerprint": register.bundle.fingerprint,
         "snapshot": register.snapshot,
+        "problems": list(problems),
         "results": [
             {
                 "query": result.query.name,
@@ -45,6 +51,7 @@ def to_json(
                 "exact": result.exact,
                 "overlap": result.overlap,
                 "statement": result.statement,
+                "notes": list(result.notes),
                 **({"plan": _plan_as_data(result)} if explain else {}),
                 "hits": [_hit_as_data(hit) for hit in result.hits],
             }

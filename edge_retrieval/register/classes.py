@@ -21,8 +21,8 @@ def nodes_within(
 
     Args:
         paths: Label path of each node.
-        prefixes: A label of any level, or a path of labels joined by "/"; Locarno codes in any
-            spelling; upper and lower case alike.
+        prefixes: A label of any level, or a path of labels joined by "/"; Locarno codes and US
+            classes in any spelling; several with commas; upper and lower case alike.
         where: The register, for messages.
 
     Raises:
@@ -30,14 +30,21 @@ def nodes_within(
     """
     nodes: set[int] = set()
     for prefix in prefixes:
-        wanted = _spellings(prefix)
-        within = {node for node, path in paths.items() if wanted & _names_above(path)}
+        within = _within(paths, _spellings(prefix))
+        parts = re.split(r"\s*[,;]\s*", prefix.strip())
+        if not within and len(parts) > 1:  # "06-01,06-08": but a label may hold a comma, too
+            within = set(nodes_within(paths, [part for part in parts if part], where=where))
         if not within:
             raise TaxonomyError(
-                f"{where}: no design is in class {prefix!r}", hint=_nearby(paths, wanted)
+                f"{where}: no design is in class {prefix!r}",
+                hint=_nearby(paths, _spellings(prefix)),
             )
         nodes |= within
     return sorted(nodes)
+
+
+def _within(paths: Mapping[int, LabelPath], wanted: set[str]) -> set[int]:
+    return {node for node, path in paths.items() if wanted & _names_above(path)}
 
 
 def _names_above(path: LabelPath) -> set[str]:
@@ -47,12 +54,16 @@ def _names_above(path: LabelPath) -> set[str]:
 
 
 def _spellings(prefix: str) -> set[str]:
-    text = prefix.strip().strip("/").casefold()
+    text = re.sub(r"^class\s+", "", prefix.strip().strip("/").casefold())
     spellings = {text}
     if re.fullmatch(r"\d", text):
         spellings.add(f"0{text}")
+    if us := re.fullmatch(r"d\s*0*(\d{1,2})(?:\s*[-/ ]\s*0*(\d+(?:\.\d+)?))?", text):
+        spellings.add(f"d{int(us[1]):02}" + (f"/{us[2]}" if us[2] else ""))
+    if re.search("[,;]", text):
+        return spellings - {""}
     with contextlib.suppress(TaxonomyError):  # no Locarno code: a name of another taxonomy
-        spellings.add(parse_locarno(prefix).casefold())
+        spellings.add(parse_locarno(text).casefold())
     return spellings - {""}
 
 
