@@ -1,4 +1,4 @@
-"""The table of `cold_start.py`; rendered by `render.py`."""
+"""The tables of `cold_start.py` and `warm.py`; rendered by `render.py`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,27 @@ def cold_start(result: Mapping[str, Any], table: Table) -> str:
         f" rclip {result['rclip']}; {host['cpu']}, {host['cores']} cores."
     )
     return "\n\n".join([*parts, note])
+
+
+def warm(result: Mapping[str, Any], table: Table) -> str:
+    """Searches in a register held open."""
+    lines = []
+    for row in result["rows"]:
+        for name, samples in row["samples"].items():
+            figures = f"{samples['compared']:,} of {row['figures']:,}"
+            times = [
+                f"{statistics.quantiles(samples[key], n=100, method='inclusive')[at] * 1e3:.2f} ms"
+                for key, at in (("cpu", 49), ("cpu", 98), ("wall", 49), ("wall", 98))
+            ]
+            lines.append([name, figures, *times, f"{row['peak'] / 1e6:.0f} MB"])
+    head = ["", "figures compared", "p50, CPU", "p99, CPU", "p50, wall", "p99, wall", "peak memory"]
+    host = result["host"]
+    note = (
+        f"{result['queries']} queries one by one, one thread, exact, the first with its checksums;"
+        f" {result['rows'][0]['dim']} dimensions; peak of the process, over both lines of a"
+        f" register; {host['cpu']}."
+    )
+    return f"{table(head, lines)}\n\n{note}"
 
 
 def middle(runs: Sequence[Mapping[str, float]], key: str) -> float:

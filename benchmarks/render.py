@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cost_tables
 import page_tables
 import search_tables
 
@@ -300,6 +301,8 @@ def crashes() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "crashes": crashes,
     "baselines": baselines,
+    "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
+    "warm": lambda: cost_tables.warm(load("warm"), table),
     "cut": cut,
     "decoding": lambda: page_tables.decoding(load("decoding"), table),
     "indexing": lambda: page_tables.indexing(load("indexing"), table),
