@@ -70,6 +70,8 @@ def main() -> None:
             contestants = ours_and_bare(args.python, folder, drawing, bundle)
             if args.rclip:
                 contestants["rclip 3"] = rclip(args.rclip, folder, drawing, bundle, vectors)
+            for name, (command, home) in contestants.items():
+                require_ten(name, command, home)
             samples = measure(contestants, args.rounds)
         rows.append({"dim": dim, "samples": samples})
         print(f"{args.figures:,} figures, {dim} numbers each")
@@ -214,6 +216,25 @@ def wrap(bundle: Bundle, path: Path) -> None:
     onnx.save(model, path)
 
 
+def require_ten(name: str, command: Sequence[str], home: Mapping[str, str]) -> None:
+    """Refuse a contestant that does not answer with ten of what was put in."""
+    told = subprocess.run(
+        command, env=os.environ | home, cwd=folder_of(command, home),
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    if name.startswith("edge-ret"):
+        found = len(json.loads(told)["results"][0]["hits"])
+    else:  # a line a row; rclip has a heading
+        found = len([line for line in told.splitlines() if line and "filepath" not in line])
+    if found != 10:
+        raise SystemExit(f"{name} answers with {found} hits: {told[:300]}")
+
+
+def folder_of(command: Sequence[str], home: Mapping[str, str]) -> str:
+    """Return where a contestant is run: rclip looks at the folder it stands in."""
+    return home.get("PWD_OF_RUN", str(Path(command[0]).parent))
+
+
 def measure(
     contestants: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
@@ -223,10 +244,9 @@ def measure(
         order = list(contestants) if number % 2 else list(reversed(contestants))
         for name in order:
             command, home = contestants[name]
-            folder = home.get("PWD_OF_RUN", str(Path(command[0]).parent))
             told = subprocess.run(
                 [sys.executable, "-S", str(HERE / "meter.py"), *command],
-                env=os.environ | home, cwd=folder, capture_output=True, text=True, check=True,
+                env=os.environ | home, cwd=folder_of(command, home), capture_output=True, text=True, check=True,
             )  # fmt: skip
             sample = json.loads(told.stdout)
             if sample["code"]:

@@ -39,7 +39,7 @@ def search_filtered(result: Mapping[str, Any], table: Table) -> str:
     }
     rows = []
     for name, contestant in dict.fromkeys(key[:2] for key in slices):
-        line = [f"{contestant.strip('*')}, {title(name)}"]
+        line = [f"{contestant}, {title(name)}"]
         for among in ("together", "scattered"):
             row = slices[name, contestant, among]
             p50, p99 = (f"{ms(row['cpu'], percent)} ms" for percent in (50, 99))
@@ -81,7 +81,7 @@ def note(result: Mapping[str, Any]) -> str:
     """Say what was done."""
     used = ", ".join(f"{n} {result['versions'][n]}" for n in ("faiss-cpu", "usearch", "hnswlib"))
     return (
-        f"{result['dim']} dimensions; {result['queries']} queries one by one on one thread, in"
+        f"Indexes alone, nothing of designs; {result['dim']} dimensions; {result['queries']} queries one by one on one thread, in"
         f" {result['rounds']} rounds in turn, a process each; open: load, check, answer the first"
         " query; peak memory of the process, Python and pages of the map in it. Others' answers as"
         f" they come, nothing rescored. {used}; {result['host']['cpu']}."
