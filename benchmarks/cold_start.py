@@ -246,7 +246,8 @@ def measure(
             command, home = contestants[name]
             told = subprocess.run(
                 [sys.executable, "-S", str(HERE / "meter.py"), *command],
-                env=os.environ | home, cwd=folder_of(command, home), capture_output=True, text=True, check=True,
+                env=os.environ | home, cwd=folder_of(command, home),
+                capture_output=True, text=True, check=True,
             )  # fmt: skip
             sample = json.loads(told.stdout)
             if sample["code"]:
