@@ -15,7 +15,7 @@ from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.index.caches import faults
 from edge_retrieval.progress import Track, silent
-from edge_retrieval.register.columns import COLUMNS, load_columns, state_of_columns
+from edge_retrieval.register.columns import COLUMNS, state_of_columns
 from edge_retrieval.register.copying import Copier
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import (
@@ -34,6 +34,7 @@ from edge_retrieval.register.manifest import damages_of_manifest
 from edge_retrieval.register.opening import open_bundle
 from edge_retrieval.register.salvaging import OLD, Salvage, attempt
 from edge_retrieval.register.state import AGAIN, HEAD, read_head
+from edge_retrieval.register.verifying import require_columns
 from edge_retrieval.register.working import rest
 from edge_retrieval.register.writing import put_problem
 
@@ -108,7 +109,7 @@ def repair(folder: Path, *, track: Track = silent) -> list[str]:
 def _drop_damaged_caches(folder: Path) -> list[str]:
     """Delete caches that are damaged; they are made anew."""
     done = []
-    checks: dict[str, Callable[[Path], object]] = {COLUMNS: load_columns, HEAD: read_head}
+    checks: dict[str, Callable[[Path], object]] = {COLUMNS: require_columns, HEAD: read_head}
     for name, check in checks.items():
         try:
             check(folder)

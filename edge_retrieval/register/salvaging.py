@@ -75,19 +75,25 @@ class Salvage:
         self._rows = vectors.stat().st_size // width_of(dim)
 
     def _stood(self, folder: Path) -> tuple[int, int]:
-        """Return the epoch that counts, and a generation after all that are told."""
-        told = [attempt(self._database.state), attempt(lambda: state_of_columns(folder))]
-        states = [state for state in told if state is not None]
-        if told[0] is not None and told[1] is not None and told[0].epoch != told[1].epoch:
-            self._columns = None  # of before a compaction: its designs have other places now
+        """Return the epoch that counts, and a generation after all that are told.
+
+        The columns are a cache, which may be of another moment or of another register. They are
+        believed only where they are of the very state that the database tells or, where it cannot
+        tell any more, the head.
+        """
+        state = attempt(self._database.state)
+        kept = attempt(lambda: state_of_columns(folder))
         head = attempt(lambda: read_head(folder))
-        if not states:
+        stood = state or kept
+        if stood is None:
             raise damaged(self._database, "nothing tells which vectors count")
-        newest = max(state.generation for state in states)
-        newest = max(newest, head.generation if head else 0)
-        if told[0] is not None and told[0].generation < newest:
-            self.lost.append(f"what was committed after generation {told[0].generation} is lost")
-        return states[0].epoch, newest + 1
+        as_told = head is not None and kept is not None and head[:2] == (kept[0], kept[2])
+        if not (kept == state if state else as_told):
+            self._columns = None
+        newest = max(stood.generation, head.generation if head else 0)
+        if state is not None and state.generation < newest:
+            self.lost.append(f"what was committed after generation {state.generation} is lost")
+        return stood.epoch, newest + 1
 
     def close(self) -> None:
         """Close the database."""

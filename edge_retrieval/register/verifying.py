@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zlib
 from collections.abc import Iterator
@@ -12,9 +13,14 @@ import numpy as np
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import BundleError, RegisterError
-from edge_retrieval.register.columns import COLUMNS, load_columns, same_columns
-from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import BUNDLE, RowReader, pictures_name, vectors_name
+from edge_retrieval.register.columns import (
+    COLUMNS,
+    load_columns,
+    same_columns,
+    state_of_columns,
+)
+from edge_retrieval.register.database import SCHEMA, Database
+from edge_retrieval.register.files import BUNDLE, DATABASE, RowReader, pictures_name, vectors_name
 from edge_retrieval.register.manifest import damages_of_manifest
 from edge_retrieval.register.reading import FIGURE, picture_of_schema_1
 from edge_retrieval.register.sharing import size_and_crc
@@ -44,7 +50,7 @@ def damages(
     except BundleError as error:
         yield str(error)
     try:
-        load_columns(folder)
+        require_columns(folder)
     except RegisterError as error:
         yield str(error)
     try:
@@ -65,6 +71,29 @@ def damages(
     except RegisterError as error:
         if str(error) not in found:
             yield str(error)
+
+
+def require_columns(folder: Path) -> None:
+    """Refuse columns that are damaged, or of no state that the database has been in.
+
+    Those of an earlier state are what a kill leaves; nobody reads them.
+
+    Raises:
+        RegisterError: They are.
+    """
+    load_columns(folder)
+    kept = state_of_columns(folder)  # before the database: that may only be ahead of them
+    try:
+        with contextlib.closing(Database.open(folder / DATABASE)) as database:
+            state = database.state() if database.schema == SCHEMA else None
+    except RegisterError:
+        return  # told by whoever needs it
+    if kept is None or state is None or kept == state or kept.generation < state.generation:
+        return
+    raise RegisterError(
+        f"{folder / COLUMNS}: damaged: of a state that the database never was in",
+        hint="delete it: it is made again from the database",
+    )
 
 
 def _file_is_as_told(folder: Path, path: Path) -> bool:
