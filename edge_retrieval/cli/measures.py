@@ -79,15 +79,19 @@ def evaluate(
         if checkpoint or allow_leak:
             raise typer.BadParameter("--checkpoint and --allow-leak are for a run folder")
         scores, facts = _of_bundle(subject, data, backend, threads)
-    show_problems(scores.problems, what="skipped")
+    from edge_retrieval.sources import Note
+
+    show_problems([one for one in scores.problems if isinstance(one, Note)], what="note")
+    skipped = [one for one in scores.problems if not isinstance(one, Note)]
+    show_problems(skipped, what="skipped")
     if as_json:
         print_json({**facts, **scores.to_json()})
     else:
         named = (str(value) for key, value in facts.items() if key not in UNNAMED)
         say(one_line(", ".join(named)))
         _print_scores(scores)
-    if scores.problems:
-        say(f"skipped: {count(len(scores.problems), 'input')}")
+    if skipped:
+        say(f"skipped: {count(len(skipped), 'input')}")
         raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
 
 

@@ -3,6 +3,7 @@
 for item in open_source(Path("grants")):
     match item:
         case Design(): ...
+        case Note(): ...  # a Problem for which nothing was left out
         case Problem(): ...
 
 The readers are loaded when a source is opened: a search needs the words alone, and would pay for
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edge_retrieval.sources.design import Box, Design, Problem, Sheet
+from edge_retrieval.sources.design import Box, Design, Note, Problem, Sheet
 
 if TYPE_CHECKING:
     from edge_retrieval.sources.opening import SOURCES, detect, expected_designs, open_source
@@ -22,6 +23,7 @@ __all__ = [
     "SOURCES",
     "Box",
     "Design",
+    "Note",
     "Problem",
     "Sheet",
     "detect",

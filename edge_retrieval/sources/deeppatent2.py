@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edge_retrieval.errors import SourceError, TaxonomyError
-from edge_retrieval.sources.design import Box, Design, Problem, Sheet, iso_date
+from edge_retrieval.sources.design import Box, Design, Note, Problem, Sheet, iso_date
 from edge_retrieval.sources.files import Entry, file_entry, is_archive, is_file, is_image, walk
 from edge_retrieval.sources.jsonstream import objects
 from edge_retrieval.taxonomy import locarno_path, parse_uspc
@@ -216,7 +216,7 @@ def _labels(number: str, row: _Row, problems: list[Problem]) -> tuple[str, ...]:
         return locarno_path(written)
     except TaxonomyError as error:
         reason = f"{error}" if written else "no Locarno code"
-        problems.append(Problem(row.where, f"{number}: {reason}; indexed without a class"))
+        problems.append(Note(row.where, f"{number}: {reason}; indexed without a class"))
         return ()
 
 
@@ -228,5 +228,5 @@ def _uspc(row: _Row, problems: list[Problem]) -> tuple[str, ...]:
     try:
         return (parse_uspc(written),)
     except TaxonomyError as error:
-        problems.append(Problem(row.where, str(error)))
+        problems.append(Note(row.where, str(error)))
         return ()

@@ -88,6 +88,18 @@ class Problem:
     reason: str
 
 
+@dataclass(frozen=True)
+class Note(Problem):
+    """Something that deserves a look, though nothing was left out for it: a date that is none."""
+
+
+def counted(number: int, thing: str, *, is_are: bool = False) -> str:
+    """Say how many: "1 image", "2 images"; with the verb if wanted, "1 image is"."""
+    several = number != 1
+    verb = (" are" if several else " is") if is_are else ""
+    return f"{number} {thing}{'s' if several else ''}{verb}"
+
+
 def in_unicode(text: str) -> str:
     """Write out what is no letter: a file's name may be any bytes, a JSON text half an emoji."""
     return text.encode(errors="backslashreplace").decode()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from edge_retrieval.errors import TaxonomyError
-from edge_retrieval.sources.design import Design, Problem, Sheet
+from edge_retrieval.sources.design import Design, Note, Problem, Sheet, counted
 from edge_retrieval.sources.files import Entry, is_image, is_noise, walk
 from edge_retrieval.taxonomy import locarno_codes, locarno_path
 
@@ -39,10 +39,10 @@ def read(path: Path) -> Iterator[Design | Problem]:
             labels, locarno = _labels(group.parts[:-1])
             depth = len(labels) if depth is None else depth
             if len(labels) != depth:
-                yield Problem(
+                yield Note(
                     group.where,
-                    f"lies at another depth than the first design: {len(labels)}"
-                    f" labels, not {depth}; indexed without labels",
+                    "lies at another depth than the first design: "
+                    f"{counted(len(labels), 'label')}, not {depth}; indexed without labels",
                 )
                 labels = ()
             yield Design(

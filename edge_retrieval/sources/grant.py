@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from edge_retrieval.errors import TaxonomyError
-from edge_retrieval.sources.design import Design, Problem, Sheet, iso_date
+from edge_retrieval.sources.design import Design, Note, Problem, Sheet, iso_date
 from edge_retrieval.sources.files import Entry
 from edge_retrieval.sources.safexml import text_of
 from edge_retrieval.taxonomy import locarno_path, parse_uspc
@@ -28,6 +28,9 @@ class _Reader:
 
     def problem(self, reason: str) -> None:
         self.problems.append(Problem(self.where, reason))
+
+    def note(self, reason: str) -> None:
+        self.problems.append(Note(self.where, reason))
 
     def text(self, path: str) -> str:
         return text_of(self.root.find(f"{_BIBLIOGRAPHY}/{path}"))
@@ -93,12 +96,12 @@ def _number(grant: _Reader) -> str:
 def _locarno(grant: _Reader) -> tuple[str | None, tuple[str, ...]]:
     written = grant.text("classification-locarno/main-classification")
     if not written:
-        grant.problem("states no Locarno code: indexed without a class")
+        grant.note("states no Locarno code: indexed without a class")
         return None, ()
     try:
         labels = locarno_path(written)
     except TaxonomyError as error:
-        grant.problem(f"{error}: indexed without a class")
+        grant.note(f"{error}: indexed without a class")
         return None, ()
     return labels[1], labels
 
@@ -110,7 +113,7 @@ def _uspc(grant: _Reader) -> tuple[str, ...]:
             try:
                 code = parse_uspc(element.text or "")  # unstripped: its columns count
             except TaxonomyError as error:
-                grant.problem(str(error))
+                grant.note(str(error))
                 continue
             if code not in codes:
                 codes.append(code)
@@ -121,14 +124,14 @@ def _date(grant: _Reader, path: str) -> str | None:
     written = grant.text(path)
     found = iso_date(written)
     if written and found is None:
-        grant.problem(f"the date {written[:20]!r} ({path.split('-')[0]}) is none")
+        grant.note(f"the date {written[:20]!r} ({path.split('-')[0]}) is none")
     return found
 
 
 def _count(grant: _Reader, path: str) -> int | None:
     written = grant.text(path)
     if written and not re.fullmatch(r"\d{1,5}", written):
-        grant.problem(f"{path.split('/')[-1]} is {written[:20]!r}, not a number")
+        grant.note(f"{path.split('/')[-1]} is {written[:20]!r}, not a number")
         return None
     return int(written) if written else None
 

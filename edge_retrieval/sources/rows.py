@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_retrieval.errors import MissingExtraError, SourceError
-from edge_retrieval.sources.design import Problem
+from edge_retrieval.sources.design import Problem, counted
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ def _csv_rows(table: Path, needed: str) -> Iterator[Row | Problem]:
                     values = [cell.strip() for cell in cells]
                     yield Row(where, dict(zip(columns, values, strict=True)))
                 elif any(cells):
-                    yield Problem(where, f"{len(cells)} cells for {len(columns)} columns")
+                    yield Problem(
+                        where,
+                        f"{counted(len(cells), 'cell')} for {counted(len(columns), 'column')}",
+                    )
         except csv.Error as error:
             yield Problem(
                 f"{table}:{reader.line_num}", f"broken CSV, the rest is not read: {error}"

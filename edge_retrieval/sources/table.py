@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from edge_retrieval.errors import TaxonomyError
-from edge_retrieval.sources.design import Box, Design, Problem, Sheet, iso_date
+from edge_retrieval.sources.design import Box, Design, Note, Problem, Sheet, counted, iso_date
 from edge_retrieval.sources.files import file_entry, is_file, is_image
 from edge_retrieval.sources.rows import Row, read_rows
 from edge_retrieval.taxonomy import locarno_path, parse_locarno, parse_uspc, uspc_path
@@ -16,6 +17,16 @@ from edge_retrieval.taxonomy import locarno_path, parse_locarno, parse_uspc, usp
 NAMES = ("metadata.csv", "metadata.tsv", "metadata.parquet")
 DESIGN_COLUMNS = ("design", "id", "patent", "number", "patent_id", "patentid")
 LABEL_COLUMNS = ("class", "subclass")
+COLUMNS = (
+    DESIGN_COLUMNS,
+    ("published", "date"),
+    ("applicant", "applicants", "assignee"),
+    ("caption", "view"),
+    *(("box",), ("locarno",), ("uspc",), ("title",), ("filed",), ("role",)),
+)
+"""The columns that are read, besides `file_name` and labels; those that mean the same together."""
+LIKE = 0.66
+"""From here on two names of columns are taken for one: "designnumber" is "number"."""
 
 
 @dataclass
@@ -71,6 +82,7 @@ def read(path: Path, *, labels: Sequence[str] = LABEL_COLUMNS) -> Iterator[Desig
             yield item
         else:
             rows.append(item)
+    yield from _misspelt(table, rows, labels)
     designs: dict[str, _Gathered] = {}
     refused: dict[str, str | None] = {}  # why a file name is not taken, if it is not
     for row in rows:
@@ -86,6 +98,20 @@ def read(path: Path, *, labels: Sequence[str] = LABEL_COLUMNS) -> Iterator[Desig
     for design in designs.values():
         yield from _finish(design, scheme)
     yield from _unlisted(table, [name for name, reason in refused.items() if reason is None])
+
+
+def _misspelt(table: Path, rows: Sequence[Row], labels: Sequence[str]) -> Iterator[Note]:
+    """Tell of columns that are not read, but are called much like one that is missing."""
+    there = list(rows[0].values) if rows else []
+    read = [*COLUMNS, *((label,) for label in labels)]
+    missing = [name for names in read if not set(names) & set(there) for name in names]
+    known = {"file_name", *(name for names in read for name in names)}
+    for column in there:
+        plain = re.sub(r"[\W_]", "", column)
+        near = difflib.get_close_matches(plain, missing, n=1, cutoff=LIKE)
+        if column not in known and near:
+            reason = f"the column {column!r} is not read: perhaps it is meant to be {near[0]!r}"
+            yield Note(f"{table}:1", reason)
 
 
 def _gather(row: Row, folder: Path, designs: dict[str, _Gathered]) -> Iterator[Problem]:
@@ -163,7 +189,7 @@ def _finish(design: _Gathered, scheme: tuple[str, ...]) -> Iterator[Design | Pro
         try:
             codes[column] = parse(values[column]) if values.get(column) else None
         except TaxonomyError as error:
-            yield Problem(design.where, f"{design.number}: {error}")
+            yield Note(design.where, f"{design.number}: {error}")
     labels: tuple[str, ...] = ()
     if scheme in (("locarno",), ("uspc",)):
         code = codes[scheme[0]]
@@ -172,7 +198,7 @@ def _finish(design: _Gathered, scheme: tuple[str, ...]) -> Iterator[Design | Pro
     elif all(values.get(column) for column in scheme):
         labels = tuple(values[column] for column in scheme)
     if scheme and not labels:
-        yield Problem(design.where, f"{design.number} has no {' or '.join(scheme)}: no labels")
+        yield Note(design.where, f"{design.number} has no {' or '.join(scheme)}: no labels")
     dates: dict[str, str | None] = {}
     for column, written in (
         ("filed", values.get("filed", "")),
@@ -180,7 +206,7 @@ def _finish(design: _Gathered, scheme: tuple[str, ...]) -> Iterator[Design | Pro
     ):
         dates[column] = iso_date(written)
         if written and dates[column] is None:
-            yield Problem(design.where, f"{design.number}: {column} {written[:20]!r} is no date")
+            yield Note(design.where, f"{design.number}: {column} {written[:20]!r} is no date")
     applicants = values.get("applicant") or values.get("applicants") or values.get("assignee", "")
     yield Design(
         number=design.number,
@@ -229,4 +255,5 @@ def _unlisted(table: Path, names: Sequence[str]) -> Iterator[Problem]:
             continue
         if others:
             some = ", ".join(sorted(others)[:3])
-            yield Problem(str(here), f"{len(others)} images are not in {table.name}: {some}")
+            images = counted(len(others), "image", is_are=True)
+            yield Problem(str(here), f"{images} not in {table.name}: {some}")

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
 from edge_retrieval.errors import DrawingError
-from edge_retrieval.sources.design import Design, Problem
+from edge_retrieval.sources.design import Design, Problem, counted
 from edge_retrieval.sources.files import (
     Entry,
     Group,
@@ -59,7 +59,9 @@ def read(path: Path) -> Iterator[Design | Problem]:
                     first[item.number] = item.where
                 yield item
     if others:
-        yield Problem(str(path), f"{others} grants are not of designs: not read")
+        yield Problem(
+            str(path), f"{counted(others, 'grant', is_are=True)} not of a design: not read"
+        )
 
 
 def _beside(document: Path) -> Group:
@@ -80,7 +82,9 @@ def _read_group(group: Group) -> Iterator[Design | Problem | None]:
         if not (_is_xml(entry) or is_image(entry.name) or is_noise(entry.name)):
             yield Problem(entry.where, "neither XML nor a drawing that can be read")
     if drawings and not documents:
-        yield Problem(group.where, f"{len(drawings)} drawings without an XML beside them: not read")
+        yield Problem(
+            group.where, f"{counted(len(drawings), 'drawing')} without an XML beside them: not read"
+        )
         return
     pieces = [piece for entry in documents for piece in _documents(entry)]
     named: set[str] = set()

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from edge_retrieval.errors import MissingExtraError, SourceError
-from edge_retrieval.sources import Box, table
+from edge_retrieval.sources import Box, Note, table
 
 HEAD = "file_name,design,locarno,uspc,title,view,box\n"
 
@@ -106,6 +106,7 @@ def test_codes_and_dates_that_cannot_be_read_are_reported_and_the_design_kept(wr
     assert (second.labels, second.locarno, second.uspc, second.published) == ((), None, (), None)
     assert len(problems) == 4  # the two codes, no label, the date
     assert {problem.where for problem in problems} == {f"{folder}/metadata.csv:3"}
+    assert all(isinstance(problem, Note) for problem in problems)  # nothing was left out
 
 
 def test_without_locarno_the_us_class_gives_the_labels(write, split):
@@ -132,7 +133,29 @@ def test_without_a_design_column_each_image_is_one(write, split):
 
 def test_images_beside_listed_ones_that_no_row_names_are_reported(write, split):
     [_], [problem] = split(table.read(write("file_name\nsheets/a.png\n")))
-    assert "1 images are not in metadata.csv: b.png" in problem.reason
+    assert "1 image is not in metadata.csv: b.png" in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("file_name,desgin", "the column 'desgin' is not read: perhaps it is meant to be 'design'"),
+        ("file_name,designnumber", "'designnumber' is not read"),
+        ("file_name,design number", "'design number' is not read"),
+        ("file_name,locarno_code,design,maker,page", "perhaps it is meant to be 'locarno'"),
+        ("file_name,publishd,number,designs", "perhaps it is meant to be 'published'"),
+        ("file_name,design,number,date,applicant,view,page,colour", None),
+    ],
+)
+def test_a_column_that_is_called_much_like_one_that_is_missing_is_told_once(
+    head, told, write, split
+):
+    cells = "," * head.count(",")
+    rows = f"sheets/a.png{cells.replace(',', ',a')}\nsheets/b.png{cells.replace(',', ',b')}\n"
+    _, problems = split(table.read(write(f"{head}\n{rows}")))
+    notes = [one for one in problems if "is not read" in one.reason]
+    assert [one.where.endswith("metadata.csv:1") for one in notes] == [True] * (told is not None)
+    assert all(isinstance(one, Note) and told in one.reason for one in notes)
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file_name,file_name\nx,y\n"])

@@ -91,7 +91,7 @@ def test_utility_patents_of_a_weekly_tar_are_counted_not_read(tmp_path, made, sp
     made.lay(tmp_path, {"week.tar": made.tarred(members)})
     designs, [problem] = split(uspto.read(tmp_path / "week.tar"))
     assert len(designs) == 1
-    assert problem.reason == "3 grants are not of designs: not read"
+    assert problem.reason == "3 grants are not of a design: not read"
 
 
 def test_a_file_of_many_documents_is_read_one_by_one(tmp_path, made, split):
