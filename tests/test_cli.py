@@ -127,6 +127,62 @@ def test_indexing_twice_adds_nothing(run: Run, designs: Path) -> None:
     assert "8 sheets there already" in done.out
 
 
+def write_table(folder: Path, title: str, locarno: str, date: str = "2021-03-04") -> None:
+    for name in ("a", "b"):
+        if not (folder / f"{name}.png").exists():
+            draw(folder / f"{name}.png", [(60, 60), (340, 90 + ord(name)), (200, 340)])
+    rows = f"a.png,D1,{locarno},{title},{date}\nb.png,D2,06-01,Table,2021-03-04\n"
+    (folder / "metadata.csv").write_text(f"file_name,design,locarno,title,published\n{rows}")
+
+
+def test_designs_whose_data_were_corrected_are_counted(run: Run, tmp_path: Path) -> None:
+    write_table(tmp_path / "table", "Chiar", "06-01")
+    assert run("index", tmp_path / "table", "-o", "mine").code == 0
+    write_table(tmp_path / "table", "Chair", "06-03")
+    done = run("index", tmp_path / "table", "-o", "mine")
+    assert "0 designs, 0 figures added from 0 sheets; 1 design updated," in done.out
+    write_table(tmp_path / "table", "Armchair", "06-03")
+    told = json.loads(run("index", tmp_path / "table", "-o", "mine", "--json").out)
+    assert (told["designs_updated"], told["unchanged"]) == (1, 2)
+    assert "updated" not in run("index", tmp_path / "table", "-o", "mine").out
+
+
+def test_a_date_or_a_code_that_is_none_is_a_note_and_no_input_is_skipped(
+    run: Run, tmp_path: Path
+) -> None:
+    write_table(tmp_path / "table", "Chair", "zz-99", "04.03.2021")
+    done = run("index", tmp_path / "table", "-o", "mine", "--strict")
+    assert done.code == 0
+    assert "2 designs, 2 figures added" in done.out
+    assert "note: " in done.err and "'04.03.2021' is no date" in done.err
+    assert "'zz-99' is not a Locarno code" in done.err
+    assert "skipped" not in done.err
+    told = json.loads(run("index", tmp_path / "table", "-o", "mine", "--json").out)
+    assert (len(told["notes"]), told["problems"]) == (3, [])
+
+
+def test_sheets_that_are_copied_are_told_from_those_taken_back(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    run("register", "remove", "mine", "D1")
+    done = run("index", designs, "-o", "mine")
+    assert "2 sheets taken back from removed designs" in done.out
+    assert "other designs" not in done.out
+    (designs / "07/07-01/D3").rename(designs / "07/07-01/D4")
+    done = run("index", designs, "-o", "mine")
+    assert "2 sheets hold the same bytes as sheets of other designs: copied, not" in done.out
+    assert "taken back" not in done.out
+
+
+def test_an_interrupt_before_anything_has_begun_is_quiet(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(module: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert run("index", "anything") == (130, "", "")
+
+
 def test_a_class_filter_keeps_only_that_class(run: Run, designs: Path) -> None:
     run("index", designs, "-o", "mine")
     query = designs / "06/06-01/D0/1.png"
@@ -269,7 +325,8 @@ def test_eval_tells_what_it_skipped_and_left_out(run: Run, designs: Path) -> Non
     done = run("eval", "--data", designs)
     assert done.code == 3
     assert "mAP" in done.out
-    assert "3.png" in done.err and "skipped: 2 inputs" in done.err
+    assert "3.png" in done.err and "skipped: 1 input" in done.err
+    assert "note: " in done.err and "loose" in done.err
     assert "no class is known of 1 of 5 designs" in done.err
     assert run("eval", "--data", designs, "--strict").code == 1
 

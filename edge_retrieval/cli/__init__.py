@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from edge_retrieval import __version__
-from edge_retrieval.cli.talk import EXIT_FIXABLE, one_line, say, some_stdout
+from edge_retrieval.cli.talk import EXIT_FIXABLE, EXIT_INTERRUPTED, one_line, say, some_stdout
 from edge_retrieval.errors import EdgeRetrievalError
 
 ABOUT = "Find the registered designs that look like a drawing: offline, on this machine."
@@ -102,6 +102,8 @@ def main() -> None:
     try:
         with some_stdout():
             application(command)()
+    except KeyboardInterrupt:  # while it is loaded; from then on typer sees to it
+        raise SystemExit(EXIT_INTERRUPTED) from None
     except EdgeRetrievalError as error:
         # Not through rich: it wraps long paths and eats [...].
         say(f"error: {one_line(str(error))}")

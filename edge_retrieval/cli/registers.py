@@ -79,6 +79,7 @@ def index(
     from edge_retrieval.provenance import available_cores
     from edge_retrieval.register import Register, is_register
     from edge_retrieval.sources import expected_designs, open_source
+    from edge_retrieval.sources.design import counted
 
     designs = open_source(source, kind=kind)
     # An unreadable source ends here, before anything is made.
@@ -104,7 +105,8 @@ def index(
         prepare(register, track=bar)  # does nothing while all are compared fast enough
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
-            say(f"stopped: {register.designs_count} designs are kept; the same again adds the rest")
+            kept = counted(register.designs_count, "design", is_are=True)
+            say(f"stopped: {kept} kept; the same again adds the rest")
         if is_new:
             register.discard_if_empty()
         register.close()
@@ -114,8 +116,9 @@ def index(
     if is_new and register.designs_count == 0:
         register.discard_if_empty()
         register.close()
+        problems = count(len(result.problems) + len(result.notes), "problem")
         raise SourceError(
-            f"no design of {source} could be read ({len(result.problems)} problems, above)",
+            f"no design of {source} could be read ({problems}, above)",
             hint="check the files that are named, or choose the kind with --source",
         )
     summary = {
@@ -124,8 +127,10 @@ def index(
         "figures": register.figures_count,
         "designs_added": result.designs_added,
         "figures_added": result.figures_added,
+        "designs_updated": result.designs_updated,
         "sheets_read": result.sheets_read,
         "sheets_copied": result.sheets_copied,
+        "sheets_taken_back": result.sheets_taken_back,
         "front_pages": result.front_pages,
         "unchanged": result.unchanged,
         "notes": [{"where": n.where, "reason": n.reason} for n in result.notes],
@@ -134,17 +139,24 @@ def index(
     if as_json:
         print_json(summary)
     else:
+        updated = ""
+        if result.designs_updated:
+            updated = f" {count(result.designs_updated, 'design')} updated,"
         print(
             f"{out}: {count(result.designs_added, 'design')},"
             f" {count(result.figures_added, 'figure')} added from"
-            f" {count(result.sheets_read, 'sheet')};"
+            f" {count(result.sheets_read, 'sheet')};{updated}"
             f" {count(result.front_pages, 'front page')} left out,"
             f" {count(result.unchanged, 'sheet')} there already"
         )
         if result.sheets_copied:
+            hold = "sheet holds" if result.sheets_copied == 1 else "sheets hold"
             print(
-                f"{count(result.sheets_copied, 'sheet')} copied: in the register under other names"
+                f"{result.sheets_copied} {hold} the same bytes as sheets of other designs:"
+                " copied, not embedded again"
             )
+        if result.sheets_taken_back:
+            print(f"{count(result.sheets_taken_back, 'sheet')} taken back from removed designs")
         print(
             f"now {count(register.designs_count, 'design')},"
             f" {count(register.figures_count, 'figure')}"

@@ -31,7 +31,7 @@ from edge_retrieval.register.writing import (
     put_problem,
     put_sheet,
 )
-from edge_retrieval.sources.design import Design, Problem, Sheet, in_unicode
+from edge_retrieval.sources.design import Design, Note, Problem, Sheet, counted, in_unicode
 
 COMMIT_FIGURES = 64
 """So many figures are committed together: what a kill costs, and how much memory it takes."""
@@ -144,7 +144,9 @@ class Adder:
     def _added(self, designs: Iterable[Design | Problem]) -> Iterator[None]:
         """Do what there is to do, in order; yield after each item of the source."""
         for step in look_ahead(self._steps(designs)):
-            if isinstance(step, Problem):
+            if isinstance(step, Note):
+                self._result.notes.append(Note(in_unicode(step.where), in_unicode(step.reason)))
+            elif isinstance(step, Problem):
                 self._report(step.where, step.reason)
             elif isinstance(step, Begin):
                 self._begin(step.design)
@@ -223,6 +225,10 @@ class Adder:
         if self._key is None:
             self._key = put_design(self._database, design, source=self._source)
             self._result.designs_added += 1
+        if isinstance(figures[0], KnownFigure):
+            lives = self._known.lives(taken.sha256)
+            self._result.sheets_copied += lives
+            self._result.sheets_taken_back += not lives
         told = len(sheet.captions) == len(figures)
         record = put_sheet(self._database, self._key, sheet.name, taken.sha256)
         for i, figure in enumerate(figures):
@@ -243,7 +249,6 @@ class Adder:
                 self._pending.append(Pending(new, place, None, figure.vector))
         drop_problems(self._database, sheet.where)
         self._result.sheets_read += 1
-        self._result.sheets_copied += isinstance(figures[0], KnownFigure)
         self._result.figures_added += len(figures)
         self._embed(self._batch)
         if len(self._pending) >= COMMIT_FIGURES:
@@ -263,8 +268,8 @@ class Adder:
     def _compare_with_stated(self, design: Design) -> None:
         found = self._numbered
         if design.stated_figures is not None and design.stated_figures != found:
-            stated = f"the office states {design.stated_figures} figures"
-            self._result.notes.append(Problem(design.where, f"{stated}, the cut found {found}"))
+            stated = f"the office states {counted(design.stated_figures, 'figure')}"
+            self._result.notes.append(Note(design.where, f"{stated}, the cut found {found}"))
 
     def _report(self, where: str, reason: str) -> None:
         problem = Problem(in_unicode(where), in_unicode(reason))

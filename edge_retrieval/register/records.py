@@ -78,10 +78,13 @@ class AddResult:
         sheets_read: Sheets whose figures were added.
         sheets_copied: Of these, sheets whose very bytes the register held in another design: their
             figures were copied, not cut and embedded again.
+        sheets_taken_back: Of these, sheets whose very bytes only removed designs held: copied from
+            there.
         front_pages: Front pages left out, because they repeat a figure of another sheet.
         unchanged: Sheets that the register held already, by their bytes; not embedded again.
         problems: What could not be read, in order.
-        notes: What was read, but deserves a look: the cut found other than the stated figures.
+        notes: What was read, but deserves a look: a date that is none; the cut found other than the
+            stated figures.
     """
 
     designs_added: int = 0
@@ -89,6 +92,7 @@ class AddResult:
     figures_added: int = 0
     sheets_read: int = 0
     sheets_copied: int = 0
+    sheets_taken_back: int = 0
     front_pages: int = 0
     unchanged: int = 0
     problems: list[Problem] = field(default_factory=list)

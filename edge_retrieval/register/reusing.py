@@ -45,6 +45,11 @@ class SheetReader:
         found = self._database.value("SELECT min(id) FROM sheets WHERE sha256 = ?", sha256)
         return None if found is None else int(found)
 
+    def lives(self, sha256: str) -> bool:
+        """Tell whether a design that was not removed has such a sheet."""
+        sql = "SELECT 1 FROM sheets s JOIN designs d ON d.id = s.design WHERE s.sha256 = ?"
+        return self._database.one(f"{sql} AND d.dead = 0", sha256) is not None
+
     def holds(self, sha256: str, sheet: Sheet) -> bool:
         """Tell whether figures of such a sheet are committed that would do for this one."""
         key = self.sheet_of(sha256)
