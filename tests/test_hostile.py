@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +104,119 @@ def test_columns_newer_than_a_database_that_lost_commits_cost_no_design(
     repair(torn)
     assert faults_of(torn) == []
     assert numbers_in(torn) == before
+
+
+# Kills
+
+KILLS = """
+import os, shutil, signal, sys, traceback
+from pathlib import Path
+from edge_retrieval.register import Register
+from edge_retrieval.register.repairing import can_mend, faults_of, repair
+
+source, work, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+
+def forked(do):
+    child = os.fork()
+    if child == 0:
+        try:
+            do()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def reads(folder, tell):
+    register = Register.open(folder)
+    os.write(tell, b"!")
+    signal.pause()
+
+def works(folder, last):
+    seen = 0
+    def heard(event, args):
+        nonlocal seen
+        if event == "open":
+            writes = args[2] & (os.O_WRONLY | os.O_RDWR)
+        else:
+            writes = event in ("os.rename", "os.remove", "sqlite3.connect")
+        if writes and str(folder) in str(args[0]):
+            seen += 1
+            if seen == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(heard)
+    if what == "repair":
+        repair(folder)
+    else:
+        with Register.open(folder) as register:
+            register.remove([register.columns.number(0)])
+
+def checks(folder):
+    with Register.open(folder) as register:
+        figures = register.figures_count
+    print(figures, end=" ")
+    if what == "repair":
+        repair(folder)
+    else:
+        with Register.open(folder) as register:
+            register.remove([register.columns.number(len(register.columns.alive) - 1)])
+    with Register.open(folder) as register:
+        print(register.figures_count, flush=True)
+    assert faults_of(folder) == []
+    left = {path.name for path in folder.iterdir()}
+    assert not {"vectors.f32", "designs.sqlite.new", "designs.sqlite.ready"} & left, left
+    assert can_mend(folder)
+
+for last in range(1, 99):
+    folder = work / str(last)
+    shutil.copytree(source, folder)
+    hears, tells = os.pipe()
+    reader = forked(lambda: reads(folder, tells))
+    os.read(hears, 1)
+    code = ended(forked(lambda: works(folder, last)))
+    os.kill(reader, signal.SIGKILL)
+    ended(reader)
+    assert code in (0, -signal.SIGKILL), code
+    if code == 0:
+        break
+    assert ended(forked(lambda: checks(folder))) == 0, last
+"""
+
+
+def killed_everywhere(source: Path, work: Path, what: str) -> list[list[int]]:
+    """Kill some work before each thing that it does to files.
+
+    Returns:
+        How many figures there are then, and after the same again, for each moment.
+    """
+    command = [sys.executable, "-c", KILLS, str(source), str(work), what]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return [[int(count) for count in line.split()] for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_repair_that_is_killed_loses_nothing_that_was_committed(
+    copied: Path, tmp_path: Path, encoder: fakes.FakeEncoder
+) -> None:
+    source = tmp_path / "source"
+    with Register.open(copied) as reader, Register.open(copied) as register:
+        reader.design("D0000")  # its snapshot keeps the log
+        register.add(fakes.designs(8)[6:], encoder)
+        shutil.copytree(copied, source)
+    flip(source / "pictures-0.bin", 100)
+    found = killed_everywhere(source, tmp_path, "repair")
+    assert len(found) > 10
+    assert {before for before, _ in found} == {24, 21}  # all, or what the repair has kept
+    assert {after for _, after in found} == {21}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_an_upgrade_that_is_killed_loses_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    found = killed_everywhere(fakes.PINNED / "register-1", tmp_path, "upgrade")
+    assert len(found) > 10
+    assert {before for before, _ in found} == {4, 2}  # before and after it removed a design

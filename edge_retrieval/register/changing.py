@@ -12,8 +12,8 @@ from edge_retrieval.errors import RegisterError
 from edge_retrieval.progress import Track
 from edge_retrieval.register.copying import Copier, DesignReader, only_sheets
 from edge_retrieval.register.database import Database
-from edge_retrieval.register.files import DATABASE, NEW, OLD_VECTORS, writing
-from edge_retrieval.register.making import building, new_store, remove_caches
+from edge_retrieval.register.files import replace_database, writing
+from edge_retrieval.register.making import building, new_store, remove_caches, remove_old_files
 from edge_retrieval.register.manifest import write_manifest
 from edge_retrieval.register.reading import has_sheet, read_design
 from edge_retrieval.register.records import AddResult
@@ -136,6 +136,5 @@ def upgrade(folder: Path, bundle: Bundle, levels: Sequence[str], reader: DesignR
         database.commit()
     with writing(folder):
         write_manifest(folder, bundle, levels)
-        (folder / NEW).replace(folder / DATABASE)
-        for path in [folder / OLD_VECTORS, *folder.glob("graph.*")]:
-            path.unlink(missing_ok=True)
+    replace_database(folder)
+    remove_old_files(folder)

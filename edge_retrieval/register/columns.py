@@ -184,12 +184,13 @@ def save_columns(folder: Path, columns: Columns, state: State) -> None:
     header += b" " * (-(len(header) + 16) % STEP)
     start = MAGIC + np.array([len(header), zlib.crc32(header)], "<u4").tobytes()
     part = folder / f"{COLUMNS}.{os.getpid()}.part"
-    with contextlib.suppress(OSError):
-        try:
-            part.write_bytes(b"".join([start, header, *blocks]))
-            part.replace(folder / COLUMNS)
-        finally:
-            part.unlink(missing_ok=True)
+    try:
+        part.write_bytes(b"".join([start, header, *blocks]))
+        part.replace(folder / COLUMNS)
+    except OSError:
+        for path in (part, folder / COLUMNS):  # of an earlier state: of no use
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def load_columns(folder: Path, state: State | None = None) -> Columns | None:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.state import AGAIN, mend_hint
+from edge_retrieval.register.state import AGAIN, HEAD, mend_hint
 
 DTYPE = np.dtype("<f4")
 BUNDLE, LOCK = "bundle", "writer.lock"
 DATABASE = "designs.sqlite"
-NEW = f"{DATABASE}.new"
+NEW, READY = f"{DATABASE}.new", f"{DATABASE}.ready"
+"""A database that is being built, and one that is whole and only has to take its place."""
 OLD_VECTORS = "vectors.f32"
 """The vectors of a register of schema 1."""
 CACHES = ("pass.*", "graph.*")
@@ -156,6 +157,50 @@ def writing(path: Path) -> Iterator[None]:
             if full
             else "choose a folder that you may write to",
         ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Force down to the disk what names the files of a folder have."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_whole(part: Path, path: Path) -> None:
+    """Put a file that was written beside its place there, down to the disk: all or nothing."""
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def replace_database(folder: Path) -> None:
+    """Let the database that was built take the place of the old one; by the one writer.
+
+    A log of the old database must not meet the new one, and no kill may part the old one from its
+    log. So the new one is named ready first: from then on it counts.
+    """
+    with writing(folder):
+        log = folder / f"{NEW}-wal"
+        if log.exists() and log.stat().st_size:  # the last to close it found no room
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_whole(folder / NEW, folder / READY)
+    finish_replacing(folder)
+
+
+def finish_replacing(folder: Path) -> None:
+    """Put a database that is ready in its place; by the one writer."""
+    if not (folder / READY).exists():
+        return
+    with writing(folder):
+        for suffix in ("-wal", "-shm", "-journal"):
+            (folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
+        (folder / HEAD).unlink(missing_ok=True)  # of the old one
+        replace_whole(folder / READY, folder / DATABASE)
 
 
 @contextlib.contextmanager

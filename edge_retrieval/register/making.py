@@ -16,6 +16,7 @@ from edge_retrieval.register.files import (
     CACHES,
     DATABASE,
     NEW,
+    OLD_VECTORS,
     pictures_name,
     vectors_name,
     writing,
@@ -75,12 +76,20 @@ def new_store(folder: Path, epoch: int, dim: int) -> Store:
 
 
 def remove_strays(folder: Path, epoch: int) -> None:
-    """Remove what work that was killed has left, and the files of other epochs."""
+    """Remove what work that was killed has left, and the files of other epochs and of schema 1."""
     kept = {vectors_name(epoch), pictures_name(epoch)}
     for pattern in ("vectors-*.f32", "pictures-*.bin"):
         _unlink(folder, pattern, kept)
     _unlink(folder, f"{NEW}*")
     _unlink(folder, "*.part*")
+    if (folder / OLD_VECTORS).exists():
+        remove_old_files(folder)
+
+
+def remove_old_files(folder: Path) -> None:
+    """Remove what a register of schema 1 had and this one has not."""
+    _unlink(folder, "graph.*")
+    _unlink(folder, OLD_VECTORS)  # last: a kill before leaves it to `remove_strays`
 
 
 def remove_caches(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.provenance import now, sha256_of, versions
+from edge_retrieval.register.files import replace_whole
 from edge_retrieval.register.state import AGAIN
 
 SCHEMA = 2
@@ -26,7 +26,7 @@ class Manifest(NamedTuple):
 
 
 def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
-    """Write register.json, down to the disk."""
+    """Write register.json, down to the disk, all or nothing."""
     files = [path for path in sorted((folder / "bundle").rglob("*")) if path.is_file()]
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
@@ -37,10 +37,9 @@ def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
         "versions": versions(),
     }
     manifest["check"] = _check(manifest)
-    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
-        file.write(_text(manifest))
-        file.flush()
-        os.fsync(file.fileno())
+    part = folder / f"{MANIFEST}.part"
+    part.write_text(_text(manifest), encoding="utf-8")
+    replace_whole(part, folder / MANIFEST)
 
 
 def is_register(folder: Path) -> bool:

@@ -17,13 +17,13 @@ from edge_retrieval.index.caches import faults
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.columns import COLUMNS, state_of_columns
 from edge_retrieval.register.copying import Copier
-from edge_retrieval.register.database import Database
+from edge_retrieval.register.database import SCHEMA, Database
 from edge_retrieval.register.files import (
     DATABASE,
     LOCK,
-    NEW,
-    OLD_VECTORS,
+    finish_replacing,
     pictures_name,
+    replace_database,
     vectors_name,
     writer_lock,
     writing,
@@ -60,10 +60,12 @@ def can_mend(folder: Path) -> bool:
     It has nothing to mend from where a file is gone: the database, its vectors, its pictures; and
     it never changes the bundle or register.json.
     """
-    if any(damages_of_manifest(folder)) or (folder / OLD_VECTORS).exists():
+    if any(damages_of_manifest(folder)):
         return False
     try:
         with contextlib.closing(Database.open(folder / DATABASE)) as database:
+            if database.schema < SCHEMA:
+                return False
             state = attempt(database.state)
     except RegisterError:
         state = None
@@ -86,6 +88,7 @@ def repair(folder: Path, *, track: Track = silent) -> list[str]:
     """
     _, bundle = open_bundle(folder)
     with writer_lock(folder / LOCK):
+        finish_replacing(folder)  # of a repair that was killed
         found = faults_of(folder)
         if not found:
             return []
@@ -102,7 +105,8 @@ def repair(folder: Path, *, track: Track = silent) -> list[str]:
                 reason = str(error).replace(OLD, DATABASE)
                 raise RegisterError(f"{reason}: this cannot be mended", hint=AGAIN) from error
         with contextlib.closing(Database.open(folder / DATABASE, write=True)) as database:
-            rest(folder, database)
+            if database.schema == SCHEMA:  # else only caches of an old one were dropped
+                rest(folder, database)
     return done
 
 
@@ -141,11 +145,7 @@ def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
                 put_problem(database, problem)
             database.commit(epoch=salvage.epoch, generation=salvage.generation)
         salvage.close()
-        with writing(folder):
-            for suffix in ("-wal", "-shm"):  # a log of the old database must not meet the new one
-                (folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
-            (folder / NEW).replace(folder / DATABASE)
-            (folder / HEAD).unlink(missing_ok=True)
+        replace_database(folder)
     except BaseException:
         if store is not None:
             for path in (store.vectors, store.pictures):

@@ -16,11 +16,15 @@ from edge_retrieval.register.columns import Columns, load_columns, save_columns
 from edge_retrieval.register.database import SCHEMA, Database
 from edge_retrieval.register.files import (
     DATABASE,
+    LOCK,
     OLD_VECTORS,
+    READY,
     RowReader,
+    finish_replacing,
     map_vectors,
     pictures_name,
     vectors_name,
+    writer_lock,
 )
 from edge_retrieval.register.reading import picture_of_schema_1, read_ends, read_place_of_picture
 from edge_retrieval.register.state import State, mend_hint, read_head_or_none, require_head
@@ -63,6 +67,9 @@ class Snapshot:
 
     def _connect(self) -> None:
         self.old: Database | None = None
+        if (self.folder / READY).exists():  # a kill came before it took its place
+            with writer_lock(self.folder / LOCK):
+                finish_replacing(self.folder)
         self.database = Database.open(self.folder / DATABASE)
         if self.database.schema < SCHEMA:
             from edge_retrieval.register.schema1 import convert

@@ -24,7 +24,7 @@ from edge_retrieval.register.files import BUNDLE, DATABASE, RowReader, pictures_
 from edge_retrieval.register.manifest import damages_of_manifest
 from edge_retrieval.register.reading import FIGURE, picture_of_schema_1
 from edge_retrieval.register.sharing import size_and_crc
-from edge_retrieval.register.state import HEAD, digest_of, read_head
+from edge_retrieval.register.state import HEAD, digest_of, read_head, read_head_or_none
 from edge_retrieval.register.tabling import make_columns
 
 
@@ -74,7 +74,7 @@ def damages(
 
 
 def require_columns(folder: Path) -> None:
-    """Refuse columns that are damaged, or of no state that the database has been in.
+    """Refuse columns that are damaged, or of another register.
 
     Those of an earlier state are what a kill leaves; nobody reads them.
 
@@ -88,12 +88,15 @@ def require_columns(folder: Path) -> None:
             state = database.state() if database.schema == SCHEMA else None
     except RegisterError:
         return  # told by whoever needs it
-    if kept is None or state is None or kept == state or kept.generation < state.generation:
+    if kept is None or state is None or kept == state:
         return
-    raise RegisterError(
-        f"{folder / COLUMNS}: damaged: of a state that the database never was in",
-        hint="delete it: it is made again from the database",
-    )
+    head = read_head_or_none(folder)
+    rests = head is not None and head.database_bytes > 0 and head.generation == state.generation
+    if kept.generation >= state.generation or (rests and state_of_columns(folder) == kept):
+        raise RegisterError(
+            f"{folder / COLUMNS}: damaged: not of this register as it stands",
+            hint="delete it: it is made again from the database",
+        )
 
 
 def _file_is_as_told(folder: Path, path: Path) -> bool:
