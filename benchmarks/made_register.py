@@ -2,8 +2,8 @@
 
     python benchmarks/made_register.py FOLDER --figures 100000
 
-Designs have five views that are near-duplicates of one another; designs of a subclass stand nearer
-together than others. What a search of it costs is what a search of real designs costs.
+The vectors are those of `made_vectors.py`: as unequal in their directions, means and neighbours as
+those of the bundle `small` on real patents. `clustered` makes others, around given ones.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from made_vectors import VIEWS, MadeVectors
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -28,7 +29,6 @@ from edge_retrieval.register.writing import NewFigure, put_design, put_figures, 
 from edge_retrieval.sample import sample_folder
 from edge_retrieval.sources import Box, Design, open_source
 
-VIEWS = 5
 BATCH = 64
 COMMIT = 100  # batches
 
@@ -36,7 +36,7 @@ COMMIT = 100  # batches
 def clustered(
     count: int, dim: int, *, seed: int = 0, centres: Embeddings | None = None
 ) -> Embeddings:
-    """Return made embeddings: clusters, designs within them, five near views of each.
+    """Return made embeddings: clusters, designs within them, eight near views of each.
 
     Args:
         count: N.
@@ -73,7 +73,7 @@ def noise(rng: np.random.Generator, like: Embeddings, spread: NDArray[np.float32
 
 
 def make_register(folder: Path, vectors: Embeddings, bundle: Bundle) -> None:
-    """Write a register whose figures have these vectors, five to a design, in 30 subclasses."""
+    """Write a register whose figures have these vectors, eight to a design, in 150 subclasses."""
     image = Image.new("L", (200, 160), 255)
     ImageDraw.Draw(image).ellipse((20, 20, 180, 140), outline=0, width=3)
     png = to_png(np.asarray(image))
@@ -131,7 +131,8 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=None)
     args = parser.parse_args()
     bundle = Bundle.open(args.bundle or default_bundle_path())
-    make_register(args.folder, clustered(args.figures, bundle.dim, centres=seen_by(bundle)), bundle)
+    vectors = np.concatenate(list(MadeVectors(args.figures, dim=bundle.dim).rows()))
+    make_register(args.folder, vectors, bundle)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def note(result: Mapping[str, Any]) -> str:
     """Say what was done."""
     used = ", ".join(f"{n} {result['versions'][n]}" for n in ("faiss-cpu", "usearch", "hnswlib"))
     return (
-        f"Indexes alone, nothing of designs; {result['dim']} dimensions; {result['queries']} queries one by one on one thread, in"
+        f"Indexes alone, nothing of designs; {result['dim']} dimensions; {result['queries']}"
+        " queries one by one on one thread, in"
         f" {result['rounds']} rounds in turn, a process each; open: load, check, answer the first"
         " query; peak memory of the process, Python and pages of the map in it. Others' answers as"
         f" they come, nothing rescored. {used}; {result['host']['cpu']}."

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_vectors import MadeVectors
 
 from edge_retrieval.drawing import FigureImage
 from edge_retrieval.filters import Filters
@@ -73,14 +74,10 @@ def main() -> None:
 
 
 def measured(folder: Path, count: int) -> dict[str, Any]:
-    """Search for views of registered designs, as another drawing of them would be embedded."""
-    rng = np.random.default_rng(1)
+    """Search a register of `made_register.py` for more views of its designs."""
     with Register.open(folder) as register:
-        rows = np.sort(rng.choice(len(register.vectors), count, replace=False))
-        asked = register.read_rows(rows)  # (Q, D)
-        asked += 0.03 * rng.standard_normal(asked.shape, np.float32)
-        asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-        rng.shuffle(asked)
+        made = MadeVectors(len(register.vectors), dim=register.vectors.shape[1])
+        asked = made.queries(count)  # more views of the designs that are there
         figure = FigureImage(np.zeros((8, 8), np.uint8), Box(0, 0, 8, 8))
         queries = [Query(str(number), [figure]) for number in range(count)]
         samples = {}
