@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from edge_retrieval import cli
+from edge_retrieval.cli import keeping, talk
 from edge_retrieval.register import Register
 from tests import fakes
 
@@ -56,6 +57,44 @@ def test_info_tells_what_is_there_and_what_it_takes(run: Run) -> None:
     assert facts["bytes"]["vectors-0.f32"] == 24 * 64 * 4
     assert len(facts["snapshot"]) == 16
     assert "vectors-0.f32" in run("info", "mine").out
+
+
+def test_info_tells_sources_classes_days_and_applicants_of_what_is_not_removed(run: Run) -> None:
+    sheets = [fakes.sheet(fakes.drawing(90))]
+    told = {"published": "2021-03-04", "applicants": ("Ann", "Bob")}
+    with Register.open(Path("mine")) as register:
+        encoder = fakes.FakeEncoder(register.bundle.fingerprint)
+        one = fakes.design("Q1", sheets, ("06", "06-01"), **told)
+        other = fakes.design("Q2", sheets, (), applicants=("Bob",), filed="2019-12-31")
+        gone = fakes.design("Q3", sheets, ("31", "31-00"), applicants=("Eve",), filed="2019-01-01")
+        register.add([one, other, gone], encoder, source="grants")
+        register.remove(["Q3"])
+    facts = json.loads(run("info", "mine", "--json").out)
+    assert facts["sources"] == {"": 8, "grants": 2}
+    assert facts["unclassified"] == 1
+    assert facts["classes"] == {"class": 3, "subclass": 4}
+    assert facts["published"] == {"first": "2021-03-01", "last": "2021-03-08", "undated": 1}
+    assert facts["filed"] == {"first": "2019-12-31", "last": "2019-12-31", "undated": 9}
+    assert facts["applicants"] == 2
+    shown = run("info", "mine").out
+    for line in ("source grants 2 designs", "source unnamed 8 designs", "applicants 2"):
+        assert line in " ".join(shown.split())
+    assert "2021-03-01 to 2021-03-08, 1 undated" in shown
+    assert " 0.0 MB" not in shown and " kB" in shown
+
+
+def test_what_an_open_database_needs_is_no_size_of_a_register(run: Run) -> None:
+    with Register.open(Path("mine")) as reader:
+        reader.design("D0001")  # holds a snapshot, and so the log
+        run("remove", "mine", "D0000")
+        assert Path("mine/designs.sqlite-wal").stat().st_size > 0
+        sizes = json.loads(run("info", "mine", "--json").out)["bytes"]
+        log = sizes["designs.sqlite-wal"] + sizes["designs.sqlite-shm"]
+        before = run("compact", "mine").out.split(" before")[0].split(": ")[1]
+        assert before == talk.weight(sum(sizes.values()) - log)
+    Path("mine/designs.sqlite-wal").write_bytes(b"")
+    Path("mine/designs.sqlite-shm").write_bytes(bytes(32768))
+    assert not [name for name in keeping.sizes_of(Path("mine")) if "-" in name[-4:]]
 
 
 def test_removed_designs_are_told_and_compacting_gives_back_their_bytes(run: Run) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +13,23 @@ from edge_retrieval.cli.talk import (
     JsonFlag,
     bar,
     count,
+    one_line,
     print_json,
     say,
     show_lines,
     show_problems,
+    weight,
 )
 from edge_retrieval.errors import RegisterError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_retrieval.register.columns import Columns
+
+LOG, LOG_INDEX = "designs.sqlite-wal", "designs.sqlite-shm"
+"""What stands beside a database that is open."""
 
 RegisterArgument = Annotated[Path, typer.Argument(metavar="REGISTER")]
 
@@ -38,25 +50,87 @@ def info(register_path: RegisterArgument, as_json: JsonFlag = False) -> None:
             "snapshot": register.snapshot,
             "generation": register.generation,
             "dead rows": len(register.columns.dead_rows),
+            **holdings_of(register.columns, register.levels),
             "bytes": sizes_of(register_path),
         }
     if as_json:
         print_json(facts)
         return
     sizes = facts.pop("bytes")
+    for source, number in facts.pop("sources").items():
+        facts[f"source {source or 'unnamed'}"] = count(number, "design")
+    width = max(12, *map(len, facts))
     for name, value in facts.items():
-        print(f"{name:12} {', '.join(value) if isinstance(value, list) else value}")
+        print(one_line(f"{name:{width}} {_told(value)}"))
     for name, size in sizes.items():
-        print(f"{name:24} {size / 1e6:10,.1f} MB")
+        print(f"{name:24} {weight(size):>13}")
     if facts["dead rows"]:
         say(f"next: edge-ret register compact {register_path}")
 
 
+def holdings_of(columns: Columns, levels: Sequence[str]) -> dict[str, Any]:
+    """Say of which sources, classes, days and applicants the living designs are."""
+    import numpy as np
+
+    places, numbers = np.unique(columns.source[columns.alive], return_counts=True)
+    nodes, designs = np.unique(columns.node[columns.alive], return_counts=True)
+    paths = [columns.paths[node] for node in nodes.tolist()]
+    owners = np.repeat(columns.alive, np.diff(columns.applicant_starts))
+    return {
+        "sources": {
+            columns.sources[place]: number
+            for place, number in zip(places.tolist(), numbers.tolist(), strict=True)
+        },
+        "classes": {
+            level: len({path[: depth + 1] for path in paths if len(path) > depth})
+            for depth, level in enumerate(levels[:-1])
+        },
+        "unclassified": int(designs[nodes == 0].sum()),
+        "published": _span(columns.published[columns.alive]),
+        "filed": _span(columns.filed[columns.alive]),
+        "applicants": len(np.unique(columns.applicant_of[owners])),
+    }
+
+
+def _span(days: NDArray[np.int32]) -> dict[str, Any]:
+    """Return the first and the last of some days, yyyymmdd, and how many are not known."""
+    known = days[days > 0]
+    first = last = None
+    if len(known):
+        first, last = (
+            f"{day // 10000}-{day // 100 % 100:02}-{day % 100:02}"
+            for day in (int(known.min()), int(known.max()))
+        )
+    return {"first": first, "last": last, "undated": len(days) - len(known)}
+
+
+def _told(value: Any) -> str:
+    """Return a fact as a person reads it."""
+    if isinstance(value, list):
+        return ", ".join(value)
+    if not isinstance(value, dict):
+        return str(value)
+    if "undated" not in value:
+        return ", ".join(f"{number} ({level})" for level, number in value.items())
+    span = f"{value['first']} to {value['last']}, " if value["first"] else ""
+    return f"{span}{value['undated']} undated"
+
+
 def sizes_of(folder: Path) -> dict[str, int]:
-    """Return the bytes of each file of a register, and of its bundle."""
+    """Return the bytes of each file of a register, and of its bundle; empty ones are left out.
+
+    So is the index of the database's log, if that is empty.
+    """
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    if not sizes.get(LOG):
+        sizes.pop(LOG_INDEX, None)
     bundle = sum(path.stat().st_size for path in (folder / "bundle").rglob("*") if path.is_file())
     return {name: size for name, size in sizes.items() if size} | {"bundle": bundle}
+
+
+def _kept(folder: Path) -> int:
+    """Return the bytes that a register takes, without what its database needs while it is open."""
+    return sum(size for name, size in sizes_of(folder).items() if name not in (LOG, LOG_INDEX))
 
 
 def remove(
@@ -81,13 +155,13 @@ def compact(register_path: RegisterArgument) -> None:
     from edge_retrieval.preparing import prepare
     from edge_retrieval.register import Register
 
-    before = sum(sizes_of(register_path).values()) if register_path.is_dir() else 0
+    before = _kept(register_path) if register_path.is_dir() else 0
     with Register.open(register_path) as register:
         register.compact(track=bar)
         prepare(register, track=bar)
         totals = now(register.designs_count, register.figures_count)
-    after = sum(sizes_of(register_path).values())
-    print(f"{register_path}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
+    after = _kept(register_path)
+    print(f"{register_path}: {weight(before)} before, {weight(after)} now")
     print(f"now {totals}")
 
 
@@ -155,4 +229,4 @@ def verify(
         )
     if not as_json:
         with Register.open(register_path) as register:
-            print(f"{register_path}: good, {register.designs_count} designs")
+            print(f"{register_path}: good, {count(register.designs_count, 'design')}")

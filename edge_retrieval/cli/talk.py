@@ -227,6 +227,13 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def weight(size: int) -> str:
+    """Say how many bytes, in a unit that leaves digits to read: "312 B", "4.1 kB", "1,234.5 MB"."""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+
+
 def shorten(text: str, width: int) -> str:
     """Cut a long text, at a word if that costs few letters, with an ellipsis."""
     if len(text) <= width:
