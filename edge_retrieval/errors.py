@@ -31,6 +31,18 @@ class EdgeRetrievalError(Exception):
         self.hint = hint
 
 
+LIES = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
+"""What reading a file raises that is of another form than was written, its checksum right."""
+
+
 class ConfigError(EdgeRetrievalError):
     """A setting that does not exist or makes no sense."""
 

@@ -223,7 +223,7 @@ def open_first(register: Register, vectors: RegisterVectors) -> PassIndex | None
 
     try:
         first = open_pass(path)
-        if first.vectors != named(register, len(first)):
+        if first.vectors != (named(register, len(first)) or None):
             return None
         flat = FlatIndex(vectors)
         if len(vectors) >= SWEPT_FROM:

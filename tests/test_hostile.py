@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
+import sqlite3
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from edge_retrieval import plan as planning
 from edge_retrieval.bundle import Bundle
+from edge_retrieval.errors import RegisterError
+from edge_retrieval.filters import Filters
+from edge_retrieval.index import PASS, FlatIndex
+from edge_retrieval.index.building import build_pass
+from edge_retrieval.index.pass_file import PAGE, PRELUDE
 from edge_retrieval.register import Register
+from edge_retrieval.register.columns import COLUMNS
 from edge_retrieval.register.repairing import faults_of, repair
+from edge_retrieval.register.state import digest_of
 from tests import fakes
 
 
@@ -220,3 +235,136 @@ def test_an_upgrade_that_is_killed_loses_nothing_and_leaves_nothing(tmp_path: Pa
     found = killed_everywhere(fakes.PINNED / "register-1", tmp_path, "upgrade")
     assert len(found) > 10
     assert {before for before, _ in found} == {4, 2}  # before and after it removed a design
+
+
+# Files that lie, their checksums right
+
+
+def lie_in_columns(folder: Path, lie: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / COLUMNS
+    data = path.read_bytes()
+    length = int(np.frombuffer(data, "<u4", 1, 8)[0])
+    header = json.loads(data[16 : 16 + length])
+    told = lie(header)
+    text = told if isinstance(told, bytes) else json.dumps(header).encode()
+    text += b" " * (-(len(text) + 16) % 64)
+    start = data[:8] + np.array([len(text), zlib.crc32(text)], "<u4").tobytes()
+    path.write_bytes(start + text + data[16 + length :])
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda header: header["sections"][0].__setitem__(1, 10**12),
+        lambda header: header["sections"][0].__setitem__(1, -1),
+        lambda header: header["sections"][0].__setitem__(1, 3),
+        lambda header: header["sections"][0].__setitem__(1, "many"),
+        lambda header: header["sections"][0].__setitem__(2, -64),
+        lambda header: header["sections"][0].__setitem__(0, "unknown"),
+        lambda header: header["sections"][5].__setitem__(0, "by_number"),
+        lambda header: header["sections"].pop(0),
+        lambda header: header.pop("state"),
+        lambda header: header.__setitem__("state", [1, 0, None]),
+        lambda header: header.__setitem__("state", 5),
+        lambda header: header.__setitem__("bytes", "all"),
+        lambda header: header.pop("paths"),
+        lambda header: header.__setitem__("paths", [1, 2]),
+        lambda header: header.__setitem__("paths", [[], ["26"]]),
+        lambda header: header["counts"].__setitem__("sources", 9),
+        lambda header: b"[1, 2]",
+        lambda header: b"{{",
+        lambda header: b"[" * 90_000,
+    ],
+)
+def test_columns_that_lie_are_as_none(
+    copied: Path, lie: Callable[[dict[str, Any]], object]
+) -> None:
+    before = numbers_in(copied)
+    lie_in_columns(copied, lie)
+    lying = (copied / COLUMNS).read_bytes()
+    assert any(COLUMNS in line for line in faults_of(copied))
+    assert numbers_in(copied) == before
+    (copied / COLUMNS).write_bytes(lying)
+    assert repair(copied) == [f"{COLUMNS} was damaged: made anew"]
+    assert faults_of(copied) == []
+    assert numbers_in(copied) == before
+
+
+@pytest.mark.parametrize(
+    "told", ["null", "[]", "5", "[" * 90_000, "{}", '{"generation": "x", "snapshot": []}']
+)
+def test_a_head_that_lies_is_as_none(copied: Path, told: str) -> None:
+    before = numbers_in(copied)
+    (copied / "head.json").write_text(told)
+    assert numbers_in(copied) == before
+    assert any("head.json" in line for line in faults_of(copied))
+    assert repair(copied) == ["head.json was damaged: made anew"]
+    assert faults_of(copied) == []
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"width": 1},
+        {"width": 10**9},
+        {"dim": 10**9},
+        {"rows": -5},
+        {"rows": 18.0},
+        {"rows": 10**12, "width": 0},
+        {"error": "long"},
+        {"error": None},
+        {"rest": float("nan")},
+        {"rest": -1.0},
+        {"error": float("inf")},
+        {"compared": float("nan")},
+        {"compared": "few"},
+        {"vectors": None},
+        {"vectors": ""},
+        None,
+    ],
+)
+def test_a_pass_that_lies_is_as_none(
+    copied: Path, lie: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "PASS_FROM", 10)
+    with Register.open(copied) as register:
+        path = copied / PASS
+        assert build_pass(path, register.vectors, of=planning.named(register, 18))
+        vectors = np.array(register.vectors[:2])
+        before = FlatIndex(register.vectors).search(vectors, 5)
+    data = path.read_bytes()
+    magic, schema, size, _ = PRELUDE.unpack(data[: PRELUDE.size])
+    head = data[PRELUDE.size : PRELUDE.size + size]
+    (length,) = struct.unpack_from("<I", head)
+    facts = None if lie is None else json.loads(head[4 : 4 + length]) | lie
+    text = json.dumps(facts).encode()
+    new = struct.pack("<I", len(text)) + text + head[4 + length :]
+    lying = PRELUDE.pack(magic, schema, len(new), zlib.crc32(new)) + new
+    path.write_bytes(
+        lying + bytes(-len(lying) % PAGE) + data[-(-(PRELUDE.size + size) // PAGE) * PAGE :]
+    )
+    with Register.open(copied) as register:
+        plan = planning.plan(register, Filters().choose(register.columns, where=copied))
+        assert isinstance(plan.searcher, FlatIndex)
+        found = plan.searcher.search(vectors, 5)
+        assert all(np.array_equal(one, other) for one, other in zip(found, before, strict=True))
+    if lie != {"vectors": ""}:
+        assert any(PASS in line for line in faults_of(copied))
+        assert repair(copied)
+        assert faults_of(copied) == []
+
+
+def test_a_picture_longer_than_all_files_is_damage(copied: Path) -> None:
+    with contextlib.closing(sqlite3.connect(copied / "designs.sqlite")) as database:
+        sql = "SELECT * FROM figures WHERE row = 0"
+        record = list(database.execute(sql).fetchone()[:-1])
+        record[12] = 1 << 62
+        sql = "UPDATE figures SET picture_bytes = ?, digest = ? WHERE row = 0"
+        database.execute(sql, (record[12], digest_of(*record)))
+        database.commit()
+    with Register.open(copied) as register:
+        with pytest.raises(RegisterError, match="the picture of row 0"):
+            register.picture(0)
+        assert any("the picture of row 0" in line for line in register.verify())
+    assert any("D0000" in line for line in repair(copied))
+    assert faults_of(copied) == []

@@ -17,17 +17,19 @@ does without it and the next writer makes it anew.
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import struct
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.errors import LIES, RegisterError
 from edge_retrieval.index.coding import Coding
 
 MAGIC, SCHEMA = b"edgepass", 1
@@ -145,6 +147,8 @@ def open_pass(path: Path) -> FirstPass:
             (length,) = struct.unpack_from("<I", head)
             facts = json.loads(head[4 : 4 + length])
             rows, dim, width = facts["rows"], facts["dim"], facts["width"]
+            if not _are_sound(facts):
+                raise _bad(path, "its facts are none")
             start = -(-(PRELUDE.size + size) // PAGE) * PAGE
             file.seek(PRELUDE.size + size)
             if any(file.read(start - file.tell())):
@@ -156,6 +160,8 @@ def open_pass(path: Path) -> FirstPass:
         directions = np.frombuffer(head, "<f8", dim * (width - 1), at).reshape(dim, width - 1)
         lowest = np.frombuffer(head, "<f8", width - 1, at + directions.nbytes)
         step = np.frombuffer(head, "<f8", width - 1, at + directions.nbytes + lowest.nbytes)
+        if not all(np.isfinite(part).all() for part in (directions, lowest, step)):
+            raise _bad(path, "its numbers are not finite")
         coding = Coding(directions, lowest, step, facts["rest"], facts["error"])
         crcs = np.frombuffer(
             head, "<u4", -(-rows // BLOCK), at + directions.nbytes + 2 * step.nbytes
@@ -164,8 +170,19 @@ def open_pass(path: Path) -> FirstPass:
         return FirstPass(path, coding, facts["vectors"], facts["compared"], coded, crcs)
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (*LIES, struct.error) as error:
         raise _bad(path, f"cannot be read: {error}") from error
+
+
+def _are_sound(facts: dict[str, Any]) -> bool:
+    """Tell whether the facts are of the kinds that are written: with others no bound holds."""
+    counts = [facts[name] for name in ("rows", "dim", "width")]
+    lengths = [facts[name] for name in ("error", "rest", "compared")]
+    return (
+        all(type(count) is int and count > 0 for count in counts)
+        and all(type(one) in (int, float) and 0 <= one < math.inf for one in lengths)
+        and isinstance(facts["vectors"], str)
+    )
 
 
 def _bad(path: Path, why: str) -> RegisterError:

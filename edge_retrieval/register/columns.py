@@ -13,7 +13,7 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.errors import LIES, RegisterError
 from edge_retrieval.register.state import State
 from edge_retrieval.taxonomy import LabelPath
 
@@ -213,20 +213,69 @@ def load_columns(folder: Path, state: State | None = None) -> Columns | None:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError:
         return None
-    header, start = _header(path, data)
-    if state is not None and header["state"] != list(state):
-        return None
-    if start + header["bytes"] != len(data):
-        raise _damaged(path, "its length")
-    found: dict[str, Any] = {}
-    for name, count, offset, length, crc in header["sections"]:
-        if zlib.crc32(memoryview(data)[start + offset : start + offset + length]) != crc:
-            raise _damaged(path, name)
-        kind = ARRAYS.get(name, "|u1")
-        found[name] = np.frombuffer(data, kind, count, start + offset)
-    for name in NAMES:
-        found[name] = _names(found[name], header["counts"][name])
-    return Columns(paths=tuple(map(tuple, header["paths"])), **found)
+    with _doubted(path):
+        header, told, start = _header(path, data)
+        if state is not None and told != state:
+            return None
+        if start + header["bytes"] != len(data):
+            raise _damaged(path, "its length")
+        found: dict[str, Any] = {}
+        for name, count, offset, length, crc in header["sections"]:
+            if offset < 0 or length < 0 or count < 0:
+                raise _damaged(path, name)
+            if zlib.crc32(memoryview(data)[start + offset : start + offset + length]) != crc:
+                raise _damaged(path, name)
+            kind = ARRAYS.get(name, "|u1")
+            found[name] = np.frombuffer(data, kind, count, start + offset)
+        for name in NAMES:
+            found[name] = _names(found[name], header["counts"][name])
+        columns = Columns(paths=tuple(map(tuple, header["paths"])), **found)
+        for name, sound in _checks(columns):
+            if not sound:
+                raise _damaged(path, name)
+        return columns
+
+
+def _checks(columns: Columns) -> Iterator[tuple[str, bool]]:
+    """Yield of each array whether its length and what it holds fit the others."""
+    rows, designs = len(columns.design_of), len(columns.alive)
+    starts = {
+        "batch_first": (len(columns.batch_crc), rows),
+        "applicant_starts": (designs + 1, len(columns.applicant_of)),
+        "number_starts": (designs + 1, len(columns.number_text)),
+    }
+    for name, (count, end) in starts.items():
+        found = getattr(columns, name)
+        yield name, len(found) == count and _begins(found, end, whole=name != "batch_first")
+    places = {
+        "design_of": (rows, designs),
+        "sheet_of": (rows, None),
+        "crc_of": (rows, None),
+        "node": (designs, len(columns.paths)),
+        "published": (designs, None),
+        "filed": (designs, None),
+        "source": (designs, len(columns.sources)),
+        "applicant_of": (len(columns.applicant_of), len(columns.applicants)),
+        "by_number": (designs, designs),
+    }
+    for name, (count, limit) in places.items():
+        found = getattr(columns, name)
+        inside = limit is None or not count or 0 <= found.min() <= found.max() < limit
+        yield name, len(found) == count and bool(inside)
+    yield "alive", not designs or int(columns.alive.view(np.uint8).max()) <= 1
+    labels = [label for path in columns.paths for label in path]
+    yield "paths", columns.paths[0] == () and all(isinstance(label, str) for label in labels)
+    text, first = columns.number_text, columns.number_starts[:-1]
+    cut = text[first[first < len(text)]] & 0xC0 == 0x80  # within a character
+    yield "number_text", bool(text.tobytes().decode() is not None and not cut.any())
+
+
+def _begins(found: NDArray[np.int64], end: int, *, whole: bool) -> bool:
+    """Tell whether these are places, ascending from 0, where parts of `end` things begin."""
+    if not len(found):
+        return end == 0
+    ascends = found[0] == 0 and bool((np.diff(found) >= 0).all())
+    return ascends and bool(found[-1] == end if whole else found[-1] < end)
 
 
 def state_of_columns(folder: Path) -> State | None:
@@ -237,17 +286,30 @@ def state_of_columns(folder: Path) -> State | None:
     """
     path = folder / COLUMNS
     try:
-        return State(*_header(path, path.read_bytes())[0]["state"])
+        with _doubted(path):
+            return _header(path, path.read_bytes())[1]
     except OSError:
         return None
 
 
 def _names(text: NDArray[np.uint8], count: int) -> tuple[str, ...]:
-    return tuple(text.tobytes().decode().split("\0")) if count else ()
+    names = tuple(text.tobytes().decode().split("\0")) if count else ()
+    if len(names) != count:
+        raise ValueError("the count of names")
+    return names
 
 
-def _header(path: Path, data: mmap.mmap | bytes) -> tuple[Mapping[str, Any], int]:
-    """Return the header, and where the arrays begin."""
+@contextlib.contextmanager
+def _doubted(path: Path) -> Iterator[None]:
+    """Take a header of another form than was written for the damage that it is."""
+    try:
+        yield
+    except LIES as error:
+        raise _damaged(path, str(error) or type(error).__name__) from error
+
+
+def _header(path: Path, data: mmap.mmap | bytes) -> tuple[Mapping[str, Any], State, int]:
+    """Return the header, the state in it, and where the arrays begin."""
     if data[:8] != MAGIC or len(data) < 16:
         raise _damaged(path, "its beginning")
     length, crc = np.frombuffer(data, "<u4", 2, 8).tolist()
@@ -255,7 +317,10 @@ def _header(path: Path, data: mmap.mmap | bytes) -> tuple[Mapping[str, Any], int
     if zlib.crc32(text) != crc:
         raise _damaged(path, "its header")
     header: dict[str, Any] = json.loads(text)
-    return header, 16 + length
+    state = State(*header["state"])
+    if [type(one) for one in state] != [int, int, str] or not 0 <= state.generation < 1 << 53:
+        raise _damaged(path, "its state")
+    return header, state, 16 + length
 
 
 def _damaged(path: Path, what: str) -> RegisterError:

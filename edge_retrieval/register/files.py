@@ -101,7 +101,8 @@ class RowReader:
 
     def bytes_at(self, offset: int, length: int) -> bytes:
         """Return bytes of the file; fewer, where it ends before."""
-        if offset < 0 or length < 0:
+        length = min(length, os.fstat(self._file).st_size - offset)
+        if offset < 0 or length <= 0:
             return b""  # of a damaged record
         if hasattr(os, "pread"):
             return os.pread(self._file, length, offset)

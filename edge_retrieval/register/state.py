@@ -14,7 +14,7 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.errors import LIES, RegisterError
 
 HEAD = "head.json"
 AGAIN = "copy the register again, or index the designs anew"
@@ -94,14 +94,14 @@ def read_head(folder: Path) -> Head | None:
         text = (folder / HEAD).read_text(encoding="utf-8")
     except OSError:
         return None
-    told = json.loads(text)
-    if not isinstance(told, dict):
-        raise ValueError("no head")
-    told.pop("check", None)
     try:
+        told = json.loads(text)
+        told.pop("check", None)
         head = Head(**told)
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+    except LIES as error:
+        raise ValueError(f"no head: {error}") from error
+    if [type(one) for one in head] != [int, str, int, int]:
+        raise ValueError("no head")
     if head.text() != text:
         raise ValueError("changed since it was written")
     return head
