@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from edge_retrieval import cli
-from edge_retrieval.cli import talk
+from edge_retrieval.cli import commands, talk
 from edge_retrieval.encoder import OpenVinoEncoder
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import adding
@@ -179,7 +179,7 @@ def test_an_interrupt_before_anything_has_begun_is_quiet(
     def interrupted(module: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "import_module", interrupted)
+    monkeypatch.setattr(commands, "import_module", interrupted)
     assert run("index", "anything") == (130, "", "")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from edge_retrieval.cli import application
+from edge_retrieval.cli.commands import application
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -221,8 +221,8 @@ class Blocked:
 
 BLOCKED = set(json.loads(sys.argv[1]))
 sys.meta_path.insert(0, Blocked())
-import edge_retrieval.cli
-edge_retrieval.cli.application()
+import edge_retrieval.cli.commands
+edge_retrieval.cli.commands.application()
 after_cli = sorted(sys.modules)
 for module in pkgutil.walk_packages(edge_retrieval.__path__, "edge_retrieval."):
     if not module.name.endswith("__main__"):

@@ -47,8 +47,6 @@ QUIET = 30.0
 """Seconds between two lines on how far long work is, where stderr is no terminal."""
 
 EXIT_FIXABLE, EXIT_SKIPPED = 1, 3
-EXIT_INTERRUPTED = 130
-"""As a shell gives it after Ctrl-C: 128 and the number of the signal."""
 
 
 def say(text: str) -> None:
