@@ -10,6 +10,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +21,13 @@ import pytest
 
 from edge_retrieval import plan as planning
 from edge_retrieval.bundle import Bundle
+from edge_retrieval.cli import caching, keeping
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.filters import Filters
 from edge_retrieval.index import PASS, FlatIndex
 from edge_retrieval.index.building import build_pass
 from edge_retrieval.index.pass_file import PAGE, PRELUDE
+from edge_retrieval.preparing import prepare
 from edge_retrieval.register import Register
 from edge_retrieval.register.columns import COLUMNS
 from edge_retrieval.register.repairing import faults_of, repair
@@ -368,3 +371,49 @@ def test_a_picture_longer_than_all_files_is_damage(copied: Path) -> None:
         assert any("the picture of row 0" in line for line in register.verify())
     assert any("D0000" in line for line in repair(copied))
     assert faults_of(copied) == []
+
+
+# Two at work
+
+
+@pytest.mark.parametrize("change", ["remove", "compact"])
+def test_a_second_writer_leaves_alone_what_another_is_making(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(planning, "PASS_FROM", 10)
+    force = os.fsync
+
+    def forced(handle: int) -> None:
+        force(handle)
+        monkeypatch.setattr(os, "fsync", force)
+        with Register.open(copied) as other:  # while the pass is being written
+            other.remove(["D0005"]) if change == "remove" else other.compact()
+
+    with Register.open(copied) as register:
+        monkeypatch.setattr(os, "fsync", forced)
+        assert prepare(register) == [PASS]
+    assert faults_of(copied) == []
+    assert len(numbers_in(copied)) == 6 - (change == "remove")
+
+
+def test_an_unfinished_cache_that_a_kill_has_left_is_removed_after_an_hour(copied: Path) -> None:
+    for name, age in (("pass.u8.1.making", 3_700), ("graph.hnsw.2.making", 60)):
+        (copied / name).write_bytes(b"half")
+        os.utime(copied / name, times=(time.time() - age,) * 2)
+    with Register.open(copied) as register:
+        register.remove(["D0005"])
+    assert not (copied / "pass.u8.1.making").exists()
+    assert (copied / "graph.hnsw.2.making").exists()
+
+
+def test_a_command_whose_caches_cannot_be_made_has_done_its_work(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(register: Register, **_: object) -> None:
+        raise RegisterError("pass.u8: No space left on device", hint="make room")
+
+    monkeypatch.setattr(caching, "prepare", full)
+    keeping.compact(copied)
+    said = capsys.readouterr()
+    assert "now 6 designs, 18 figures" in said.out
+    assert "note: searching is slower" in said.err

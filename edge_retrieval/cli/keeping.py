@@ -152,13 +152,13 @@ def remove(
 
 def compact(register_path: RegisterArgument) -> None:
     """Give back the bytes of removed designs; let the figures of a class lie side by side."""
-    from edge_retrieval.preparing import prepare
+    from edge_retrieval.cli.caching import make_caches
     from edge_retrieval.register import Register
 
     before = _kept(register_path) if register_path.is_dir() else 0
     with Register.open(register_path) as register:
         register.compact(track=bar)
-        prepare(register, track=bar)
+        make_caches(register)
         totals = now(register.designs_count, register.figures_count)
     after = _kept(register_path)
     print(f"{register_path}: {weight(before)} before, {weight(after)} now")
@@ -173,7 +173,7 @@ def merge(
 
     Designs that are there already, by their numbers, get the sheets that they lack.
     """
-    from edge_retrieval.preparing import prepare
+    from edge_retrieval.cli.caching import make_caches
     from edge_retrieval.register import Register
 
     problems = []
@@ -188,7 +188,7 @@ def merge(
                 f" {count(result.figures_added, 'figure')} added;"
                 f" {count(result.unchanged, 'sheet')} there already"
             )
-        prepare(register, track=bar)
+        make_caches(register)
         print(f"now {now(register.designs_count, register.figures_count)}")
     if problems:
         say(f"skipped: {count(len(problems), 'design')}")

@@ -74,8 +74,8 @@ def index(
 
     Indexing the same files again adds nothing. Example: edge-ret index grants/ -o my-register
     """
+    from edge_retrieval.cli.caching import make_caches
     from edge_retrieval.encoder import load_encoder
-    from edge_retrieval.preparing import prepare
     from edge_retrieval.provenance import available_cores
     from edge_retrieval.register import Register, is_register
     from edge_retrieval.sources import expected_designs, open_source
@@ -102,7 +102,7 @@ def index(
             source=source.resolve().name,
             jobs=jobs or available_cores(),
         )
-        prepare(register, track=bar)  # does nothing while all are compared fast enough
+        make_caches(register)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             kept = counted(register.designs_count, "design", is_are=True)

@@ -13,7 +13,11 @@ from __future__ import annotations
 from edge_retrieval.index.exact import FlatIndex, Index
 from edge_retrieval.index.stored import ArrayVectors, Vectors
 
-__all__ = ["GRAPH", "PASS", "ArrayVectors", "FlatIndex", "Index", "Vectors"]
+__all__ = ["GRAPH", "PASS", "UNFINISHED", "ArrayVectors", "FlatIndex", "Index", "Vectors"]
 
 PASS, GRAPH = "pass.u8", "graph.hnsw"
 """The files of a register that hold a first pass and a graph: caches."""
+
+UNFINISHED = ".making"
+"""How the names of such files end until they are whole. Whoever makes them has no lock: a writer
+must not take them for what a kill has left."""

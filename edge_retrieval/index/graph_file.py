@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.errors import RegisterError
+from edge_retrieval.index import UNFINISHED
 from edge_retrieval.index.stored import Vectors
 from edge_retrieval.provenance import sha256_of
 
@@ -292,7 +293,7 @@ def _lead_within(
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a sibling to write to, and put it in the place of `path` at the end, or remove it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         yield part
         with part.open("rb+") as file:

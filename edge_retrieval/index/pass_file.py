@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.errors import LIES, RegisterError
+from edge_retrieval.index import UNFINISHED
 from edge_retrieval.index.coding import Coding
 
 MAGIC, SCHEMA = b"edgepass", 1
@@ -113,7 +114,7 @@ def write_pass(
     head += b"".join(np.ascontiguousarray(part, "<f8").tobytes() for part in numbers)
     head += np.array(crcs, "<u4").tobytes()
     prelude = PRELUDE.pack(MAGIC, SCHEMA, len(head), zlib.crc32(head))
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         with part.open("wb") as file:
             file.write(prelude + head)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
+from edge_retrieval.index import UNFINISHED
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import (
     BUNDLE,
@@ -24,6 +26,8 @@ from edge_retrieval.register.files import (
 from edge_retrieval.register.manifest import MANIFEST, write_manifest
 from edge_retrieval.register.writing import Store
 
+LEFT_FROM = 3600
+"""Seconds after which nobody is still writing a cache."""
 FILES = (DATABASE, vectors_name(0), pictures_name(0))
 
 
@@ -82,6 +86,10 @@ def remove_strays(folder: Path, epoch: int) -> None:
         _unlink(folder, pattern, kept)
     _unlink(folder, f"{NEW}*")
     _unlink(folder, "*.part*")
+    for path in folder.glob(f"*{UNFINISHED}"):
+        with contextlib.suppress(OSError):  # finished this moment
+            if path.stat().st_mtime < time.time() - LEFT_FROM:
+                path.unlink()
     if (folder / OLD_VECTORS).exists():
         remove_old_files(folder)
 
@@ -94,8 +102,9 @@ def remove_old_files(folder: Path) -> None:
 
 def remove_caches(folder: Path) -> None:
     """Remove what is worth nothing once rows have other numbers: the caches of search."""
+    unfinished = {path.name for path in folder.glob(f"*{UNFINISHED}")}
     for pattern in CACHES:
-        _unlink(folder, pattern)
+        _unlink(folder, pattern, unfinished)
 
 
 def _unlink(folder: Path, pattern: str, kept: Collection[str] = ()) -> None:
