@@ -35,7 +35,7 @@ from edge_retrieval.register.files import writer_lock
 from edge_retrieval.register.repairing import can_mend, faults_of, repair
 from edge_retrieval.register.tabling import make_columns
 from edge_retrieval.search import query_from_bytes, search
-from edge_retrieval.sources.design import Design, Problem
+from edge_retrieval.sources.design import Design, Note, Problem
 from tests import fakes
 
 ROOT = Path(__file__).parents[1]
@@ -222,7 +222,7 @@ def test_a_count_of_figures_other_than_stated_is_noted(
     good = fakes.design(1, [fakes.sheet(fakes.drawing(1))], stated_figures=1)
     odd = fakes.design(2, [fakes.sheet(fakes.drawing(2))], stated_figures=8)
     result = register.add([good, odd], encoder)
-    assert result.notes == [Problem("made/D0002", "the office states 8 figures, the cut found 1")]
+    assert result.notes == [Note("made/D0002", "the office states 8 figures, the cut found 1")]
     assert not result.problems
 
 
