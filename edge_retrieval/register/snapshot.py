@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import RegisterError
-from edge_retrieval.register.columns import Columns, load_columns, save_columns
+from edge_retrieval.register.columns import COLUMNS, Columns, load_columns, save_columns
 from edge_retrieval.register.database import SCHEMA, Database
 from edge_retrieval.register.files import (
     DATABASE,
@@ -133,11 +133,17 @@ class Snapshot:
             from edge_retrieval.register.tabling import make_columns
 
             self._columns = make_columns(self.database)
-            head = read_head_or_none(self.folder)
-            newest = head is None or head.generation <= self.state.generation
-            if self.old is None and newest:
+            if self.old is None and self._is_newest():
                 save_columns(self.folder, self._columns, self.state)
+                if not self._is_newest():  # a writer was faster: these may be in the place of its
+                    with contextlib.suppress(OSError):
+                        (self.folder / COLUMNS).unlink()
         return self._columns
+
+    def _is_newest(self) -> bool:
+        """Tell whether nothing newer is known to have been committed."""
+        head = read_head_or_none(self.folder)
+        return head is None or head.generation <= self.state.generation
 
     def read_rows(self, rows: Iterable[int] | NDArray[np.int64]) -> Embeddings:
         """Return ``(n, D)``, some vectors, each held against its checksum."""
