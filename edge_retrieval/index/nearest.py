@@ -12,7 +12,7 @@ Ranked = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 SAMPLE = 8_192  # rows from which the height of the best is guessed; sorting all would take longer
 SCORED_AT_ONCE = 256
-LEAST_SCORED, SCORED_SHARE = 1_024, 50
+LEAST_SCORED, SCORED_SHARE = 1_024, 16
 """So many rows, or this fraction of all, are scored one by one before all are read instead: a query
 unlike all else is near to nothing, and rough bounds rule nothing out."""
 
