@@ -4,9 +4,11 @@ Question: a process that adds, removes, compacts and merges is killed at a rando
 is every register sound afterwards, with all in it that was committed? Of 1,000 flipped bits and 200
 truncations over all files of registers, at rest and with a log left by a kill: is each found by
 `verify`, or harmless? Does a search answer as before the damage, or say that it cannot? And does a
-register that another process changes all the time open 500 times, each time whole?
+register that another process changes all the time open 500 times, each time whole? And a repair
+that is killed 100 times while another process reads: is all kept that was sound?
 
-    python benchmarks/crashes.py --seed 1 --kills 200 --flips 1000 --truncations 200 --reads 500
+    python benchmarks/crashes.py --seed 1 --kills 200 --flips 1000 --truncations 200 --reads 500 \
+        --repairs 100
 
 Registers are small and their encoder is a fake: the question is where bytes go, not what they mean.
 Writes benchmarks/results/crashes.json.
@@ -38,7 +40,7 @@ sys.path.insert(0, str(ROOT))
 from edge_retrieval.errors import EdgeRetrievalError  # noqa: E402
 from edge_retrieval.register import Register  # noqa: E402
 from edge_retrieval.register.database import Database  # noqa: E402
-from edge_retrieval.register.repairing import faults_of  # noqa: E402
+from edge_retrieval.register.repairing import faults_of, repair  # noqa: E402
 from edge_retrieval.register.state import read_head  # noqa: E402
 from edge_retrieval.sources.design import Design  # noqa: E402
 from tests import fakes  # noqa: E402
@@ -47,6 +49,7 @@ RESULTS = Path(__file__).parent / "results"
 POOL = 24  # designs that may be added
 OTHERS = 6  # designs of the register that is merged
 WORK_SECONDS = 0.35  # within which a process is killed after its first commit could come
+REPAIR_SECONDS = 0.08  # within which a repair is killed
 Content = dict[str, int]
 """Number of each design -> how many figures it has."""
 
@@ -298,6 +301,53 @@ def reads(count: int, seed: int, work: Path) -> dict[str, Any]:
     }
 
 
+# Repairs
+
+
+def repairs(count: int, seed: int, work: Path) -> dict[str, Any]:
+    """Kill `count` repairs of a register with a log and a damaged picture, read meanwhile."""
+    rng = np.random.default_rng([seed, 3])
+    folder = work / "repairs"
+    folder.mkdir()
+    register, _ = make_registers(folder)
+    source, copy = folder / "source", folder / "copy"
+    with Register.open(register) as reader, Register.open(register) as writer:
+        reader.problems()  # its snapshot keeps the log
+        writer.add(pool()[8:12], fakes.FakeEncoder(writer.bundle.fingerprint))
+        right = content_of(writer)
+        shutil.copytree(register, source)
+    path = source / "pictures-0.bin"
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    del right["D0000"]
+    killed, faults = 0, []
+    for number in range(count):
+        shutil.copytree(source, copy)
+        with Register.open(copy):
+            killed += _kill_repair(copy, rng.uniform(0, REPAIR_SECONDS))
+        try:
+            repair(copy)
+            with Register.open(copy) as register_:
+                if content_of(register_) != right or register_.verify():
+                    faults.append(f"repair {number}: {sorted(content_of(register_))}")
+        except EdgeRetrievalError as error:
+            faults.append(f"repair {number}: {error}")
+        shutil.rmtree(copy)
+    return {"repairs": count, "killed": killed, "faults": faults}
+
+
+def _kill_repair(folder: Path, seconds: float) -> bool:
+    """Repair a register in another process; say whether the kill came before its end."""
+    command = [sys.executable, __file__, "--repair", str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=ROOT) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)  # it begins
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        return process.wait() != 0
+
+
 # Damage
 
 
@@ -472,7 +522,9 @@ def bases_in(work: Path, killed: Path) -> Iterator[list[Path]]:
     yield [fresh, past, past, past, *sorted(killed.glob("killed-*"))]  # it has all kinds of files
 
 
-def run(count: int, flips: int, cuts: int, opens: int, seed: int) -> dict[str, Any]:
+def run(
+    count: int, flips: int, cuts: int, opens: int, seed: int, mended: int = 0
+) -> dict[str, Any]:
     """Do all of it; return what came of it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -481,6 +533,7 @@ def run(count: int, flips: int, cuts: int, opens: int, seed: int) -> dict[str, A
         keep.mkdir()
         killed = kills(count, seed, work, keep)
         company = reads(opens, seed, work)
+        repaired = repairs(mended, seed, work)
         with bases_in(work, keep) as bases:
             damaged = damages(bases, flips, cuts, seed)
             names = sorted({base.name for base in bases})
@@ -489,6 +542,7 @@ def run(count: int, flips: int, cuts: int, opens: int, seed: int) -> dict[str, A
         "seed": seed,
         "kills": killed,
         "company": company,
+        "repairs": repaired,
         "bases": names,
         "damage": damaged,
         "seconds": seconds,
@@ -503,6 +557,8 @@ def main() -> None:
     parser.add_argument("--flips", type=int, default=1000)
     parser.add_argument("--truncations", type=int, default=200)
     parser.add_argument("--reads", type=int, default=500)
+    parser.add_argument("--repairs", type=int, default=100)
+    parser.add_argument("--repair", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=RESULTS / "crashes.json")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--damage", nargs="+", type=Path, help=argparse.SUPPRESS)
@@ -511,17 +567,21 @@ def main() -> None:
     given = parser.parse_args()
     if given.child:
         child(Path(given.child[0]), Path(given.child[1]), int(given.child[2]))
+    elif given.repair:
+        os.write(1, b"!")
+        repair(given.repair)
     elif given.damage:
         damaging(given.damage, given.first, given.stop, given.flips, given.seed)
     else:
         from edge_retrieval.provenance import host, now, versions
         from edge_retrieval.report import save_json
 
-        result = run(given.kills, given.flips, given.truncations, given.reads, given.seed)
+        work = (given.kills, given.flips, given.truncations, given.reads)
+        result = run(*work, given.seed, given.repairs)
         facts = {"made": now(), "host": host(), "versions": versions()}
         save_json(given.out, {"question": (__doc__ or "").splitlines()[0], **facts, **result})
         print(json.dumps(result, indent=1))
-        if any(result[part]["faults"] for part in ("kills", "company", "damage")):
+        if any(result[part]["faults"] for part in ("kills", "company", "repairs", "damage")):
             raise SystemExit("faults were found: see above")
 
 
