@@ -114,7 +114,7 @@ def test_removed_designs_are_told_and_compacting_gives_back_their_bytes(run: Run
 def test_a_number_that_is_not_there_is_one_line_and_a_hint(run: Run) -> None:
     done = run("remove", "mine", "D0001", "D00O2")
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[0] == "error: mine: no design D00O2; nothing was removed"
+    assert done.err.splitlines()[0] == "error: mine: no design 'D00O2'"
     assert "D0002" in done.err.splitlines()[1]
     assert "8 designs" in run("verify", "mine").out
 
@@ -174,3 +174,9 @@ def test_a_register_that_is_none_is_told(run: Run) -> None:
         done = run(*words)
         assert done.code == 1
         assert "not a register" in done.err
+
+
+def test_a_design_may_be_removed_by_its_number_as_people_write_it(run: Run) -> None:
+    done = run("remove", "mine", "d1", "D0001")
+    assert done.code == 0, done.err
+    assert "mine: 1 design removed: D0001" in done.out

@@ -133,6 +133,10 @@ def _kept(folder: Path) -> int:
     return sum(size for name, size in sizes_of(folder).items() if name not in (LOG, LOG_INDEX))
 
 
+SHOWN = 8
+"""So many removed designs are named."""
+
+
 def remove(
     register_path: RegisterArgument,
     numbers: Annotated[list[str], typer.Argument(metavar="NUMBER...")],
@@ -141,11 +145,16 @@ def remove(
 
     They are gone for every search that begins; `compact` gives back their bytes.
     """
+    from edge_retrieval.filters import find_design
     from edge_retrieval.register import Register
 
     with Register.open(register_path) as register:
-        gone = register.remove(numbers)
-        print(f"{register_path}: {count(gone, 'design')} removed")
+        columns = register.columns
+        places = [find_design(columns, number, where=register_path) for number in numbers]
+        meant = list(dict.fromkeys(columns.number(place) for place in places))
+        gone = register.remove(meant)
+        named = f": {', '.join(meant)}" if gone <= SHOWN else ""
+        print(f"{register_path}: {count(gone, 'design')} removed{named}")
         print(f"now {now(register.designs_count, register.figures_count)}")
     say(f"their bytes go with: edge-ret register compact {register_path}")
 
