@@ -212,9 +212,11 @@ def find_design(columns: Columns, number: str, *, where: Path) -> int:
         raise ConfigError(
             f"{where}: {number!r} may be any of {len(same)} designs", hint=f"name one: {names}"
         )
-    raise ConfigError(
-        f"{where}: no design {number!r}", hint=_hint(near_numbers(columns, number.strip()))
-    )
+    meant = re.sub(r"(?<=\d)[oO]", "0", number.strip())  # the letter for the figure
+    near = [*near_numbers(columns, meant)]
+    if (place := columns.find(meant)) is not None:
+        near = [columns.number(place)]
+    raise ConfigError(f"{where}: no design {number!r}", hint=_hint(near))
 
 
 def _digits(number: str) -> str:
