@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.cache import cache_folder
+from edge_retrieval.drawing import CUT_VERSION
 from edge_retrieval.encoder import load_encoder
 from edge_retrieval.errors import EdgeRetrievalError, RegisterError
 from edge_retrieval.progress import Track, silent
@@ -38,14 +39,15 @@ def sample_register(bundle: Bundle, *, track: Track = silent) -> Register:
     """Open the sample register, making it first if this bundle has none in the cache yet.
 
     Args:
-        bundle: The encoder to make it with; its fingerprint is part of the folder's name.
+        bundle: The encoder to make it with; its fingerprint, and the version of the cut, are part
+            of the folder's name.
         track: Shows the sheets as they are indexed.
 
     Raises:
         RegisterError: The cache cannot be written.
     """
     sheets = sha256_of(sample_folder() / "metadata.csv")
-    folder = cache_folder() / f"sample-{bundle.fingerprint[:12]}-{sheets[:8]}"
+    folder = cache_folder() / f"sample-{bundle.fingerprint[:12]}-{sheets[:8]}-{CUT_VERSION}"
     if folder.is_dir():
         try:
             return Register.open(folder)
