@@ -1027,3 +1027,17 @@ def test_a_value_of_another_kind_than_was_written_is_damage(copied: Path) -> Non
     (copied / "columns.bin").unlink()
     with pytest.raises(RegisterError, match="damaged"), Register.open(copied) as register:
         register.columns.find("D0001")
+
+
+def test_what_was_read_of_a_design_is_forgotten_when_the_register_is_seen_anew(
+    copied: Path,
+) -> None:
+    with Register.open(copied) as reader, Register.open(copied) as writer:
+        number = reader.columns.number(0)
+        before = reader.design(number)
+        assert reader.design(number) == before
+        writer.remove([number])
+        assert reader.design(number) == before  # its snapshot is older
+        reader.refresh()
+        with pytest.raises(RegisterError, match="no design"):
+            reader.design(number)

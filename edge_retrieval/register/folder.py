@@ -30,6 +30,10 @@ if TYPE_CHECKING:  # a search needs none of what writes
     from edge_retrieval.register.writing import Store
 
 
+REMEMBERED = 1_024
+"""Records of designs kept until the next snapshot: the hits of one search are asked for twice."""
+
+
 class Register:
     """A searchable collection of designs on disk; made by `create`, found again by `open`.
 
@@ -307,16 +311,22 @@ class Register:
 
     def design(self, number: str) -> DesignRecord:
         """Return what is known of a design; `RegisterError` if it is not here."""
-        found = read_design(self._at.database, number)
-        if found is None:
-            raise RegisterError(
-                f"{self.folder}: no design {number}", hint="check the number's spelling"
-            )
-        return found[1]
+        known = self._at.designs.get(number)
+        if known is None:
+            found = read_design(self._at.database, number)
+            if found is None:
+                raise RegisterError(
+                    f"{self.folder}: no design {number}", hint="check the number's spelling"
+                )
+            if len(self._at.designs) >= REMEMBERED:
+                self._at.designs.clear()
+            known = self._at.designs[number] = found[1]
+        return known
 
     def figures(self, rows: Iterable[int]) -> list[FigureRecord]:
         """Return the records of the figures in `rows`, in that order."""
-        return read_figures(self._at.database, [int(row) for row in rows])
+        wanted = [int(row) for row in rows]
+        return read_figures(self._at.database, wanted, design=self.design)
 
     def picture(self, row: int) -> bytes:
         """Return a small PNG of the figure in `row`, upright and trimmed."""

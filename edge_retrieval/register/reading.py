@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge_retrieval.errors import RegisterError
@@ -79,8 +79,16 @@ def has_sheet(database: Database, design: int, sha256: str) -> bool:
 
 
 @doubted
-def read_figures(database: Database, rows: Sequence[int]) -> list[FigureRecord]:
-    """Return the records of figures of living designs, in the order of `rows`."""
+def read_figures(
+    database: Database, rows: Sequence[int], *, design: Callable[[str], DesignRecord]
+) -> list[FigureRecord]:
+    """Return the records of figures of living designs, in the order of `rows`.
+
+    Args:
+        database: Knows the figures.
+        rows: Which.
+        design: Gives the record of a design by its number.
+    """
     found = database.all(
         f"SELECT {FIGURE}, f.digest, d.number, s.name, s.sha256, s.digest"
         " FROM json_each(?) j JOIN figures f ON f.row = j.value"
@@ -89,7 +97,7 @@ def read_figures(database: Database, rows: Sequence[int]) -> list[FigureRecord]:
     )
     if len(found) != len(rows):
         raise _damaged(database, "figures are missing")
-    told = {number: _told(database, number) for number in {record[15] for record in found}}
+    told = {number: _told(design(number)) for number in {record[15] for record in found}}
     return [_figure(database, record, told[record[15]]) for record in found]
 
 
@@ -110,12 +118,8 @@ def _figure(database: Database, record: Sequence[Any], told: Sequence[str]) -> F
     )
 
 
-def _told(database: Database, number: str) -> Sequence[str]:
+def _told(design: DesignRecord) -> Sequence[str]:
     """Return what the text says of FIG. 1, 2, ... if it speaks of as many figures as there are."""
-    found = read_design(database, number)
-    if found is None:
-        raise _damaged(database, f"design {number}")
-    design = found[1]
     return design.descriptions if len(design.descriptions) == design.figures_count else ()
 
 

@@ -27,6 +27,7 @@ from edge_retrieval.register.files import (
     writer_lock,
 )
 from edge_retrieval.register.reading import picture_of_schema_1, read_ends, read_place_of_picture
+from edge_retrieval.register.records import DesignRecord
 from edge_retrieval.register.state import State, mend_hint, read_head_or_none, require_head
 
 
@@ -45,6 +46,7 @@ class Snapshot:
         vectors: ``(N, D)`` float32, mapped.
         rows: Reads single vectors from the file.
         pictures: Reads the file of pictures.
+        designs: Records that were read of it, by number; whoever reads them keeps them few.
 
     Raises:
         RegisterError: Something that was committed is gone, or a file is missing or short.
@@ -85,6 +87,7 @@ class Snapshot:
         self._hold()
 
     def _hold(self) -> None:
+        self.designs: dict[str, DesignRecord] = {}
         head = read_head_or_none(self.folder)  # before the database: it may be ahead of the head
         for last_try in (False, True):
             self.state = self.database.hold()
