@@ -56,6 +56,7 @@ def warm(result: Mapping[str, Any], table: Table) -> str:
     host = result["host"]
     note = (
         f"{result['queries']} queries one by one, one thread, the first with its checksums;"
+        " files cached;"
         f" {result['rows'][0]['dim']} dimensions; peak of the process so far. As planned: from"
         f" 400,000 figures on, through the graph once scanning has cost as much as loading it;"
         f" {host['cpu']}."
