@@ -116,7 +116,7 @@ def test_every_drawing_that_cannot_be_read_is_named_and_stands_in_the_json(
     done = run("search", query, bad, tmp_path / "gone.png", "-r", "mine", "--json")
     assert done.code == 3
     problems = json.loads(done.out)["problems"]
-    assert [name in problem for name, problem in zip(("bad", "gone"), problems, strict=True)]
+    assert all(name in told for name, told in zip(("bad", "gone"), problems, strict=True))
     done = run("search", bad, tmp_path / "gone.png", "-r", "mine")
     assert done.code == 1
     assert "bad.png" in done.err and "gone.png" in done.err
