@@ -214,7 +214,7 @@ def _lost(register: Register, told: list[dict[str, Any]]) -> str:
 
 
 def _wrong_vector(register: Register, truth: dict[str, bytes]) -> str:
-    rows = register.rows_of()
+    rows = register.living_rows()
     for record, vector in zip(register.figures(rows), register.read_rows(rows), strict=True):
         if truth[record.sheet] != vector.tobytes():
             return f"another vector for {record.sheet}"
@@ -227,7 +227,7 @@ def vectors_of(folders: list[Path], work: Path) -> dict[str, bytes]:
         bundle = register.bundle
         with Register.create(work / "truth", bundle) as truth:
             truth.add(pool(), fakes.FakeEncoder(bundle.fingerprint))
-            rows = truth.rows_of()
+            rows = truth.living_rows()
             return {
                 record.sheet: vector.tobytes()
                 for record, vector in zip(truth.figures(rows), truth.read_rows(rows), strict=True)
@@ -379,7 +379,7 @@ def answers_of(folder: Path) -> Any:
 def records_of(folder: Path) -> Any:
     """Return all that a register tells."""
     with Register.open(folder) as register:
-        rows = register.rows_of()
+        rows = register.living_rows()
         return [
             (record, register.design(record.design), register.picture(record.row), vector.tobytes())
             for record, vector in zip(register.figures(rows), register.read_rows(rows), strict=True)

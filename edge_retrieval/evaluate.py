@@ -79,7 +79,7 @@ def evaluate_register(register: Register) -> Evaluation:
         EvaluationError: Fewer than two figures.
         RegisterError: A damaged vector: it must not be measured.
     """
-    rows = register.rows_of()  # those of removed designs are left out
+    rows = register.living_rows()  # those of removed designs are left out
     register.check_batches_of(0, len(register.vectors))
     vectors = register.vectors if len(rows) == len(register.vectors) else register.vectors[rows]
     return _scored(vectors, register.codes()[rows], register.levels)

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from edge_retrieval.errors import (
     RegisterError,
     TaxonomyError,
 )
+from edge_retrieval.filters import Filters
 from edge_retrieval.register import Register, adding, making
 from edge_retrieval.register.columns import load_columns, same_columns
 from edge_retrieval.register.database import Database
@@ -75,7 +76,7 @@ def copied(stocked: Path, tmp_path: Path) -> Path:
 
 def content(register: Register) -> list[object]:
     """Everything that a register tells of its figures, row by row."""
-    rows = register.rows_of()
+    rows = register.living_rows()
     return [
         (record, register.design(record.design), register.picture(record.row), vector.tobytes())
         for record, vector in zip(register.figures(rows), register.vectors, strict=True)
@@ -264,6 +265,12 @@ def test_vectors_that_are_not_finite_are_refused_and_nothing_is_written(
 # Classes
 
 
+def rows_meeting(register: Register, **filters: Sequence[str]) -> list[int]:
+    rows = Filters(**filters).choose(register.columns, where=register.folder).rows
+    assert rows is not None
+    return rows.tolist()
+
+
 def test_rows_are_chosen_by_class_of_any_level_in_any_spelling(stocked: Path) -> None:
     with Register.open(stocked) as register:
         paths = register.label_paths()
@@ -276,19 +283,19 @@ def test_rows_are_chosen_by_class_of_any_level_in_any_spelling(stocked: Path) ->
             ("06/06-01", 1, "06-01"),
         ):
             slow = [row for row, path in enumerate(paths) if path[level] == label]
-            assert register.rows_of([prefix]).tolist() == slow, prefix
+            assert rows_meeting(register, classes=[prefix]) == slow, prefix
         both = [row for row, path in enumerate(paths) if path[0] in ("07", "12")]
-        assert register.rows_of(["07", "12-08"]).tolist() == both
-        assert register.rows_of([], ["D0000"]).tolist() == list(range(3, 36))
+        assert rows_meeting(register, classes=["07", "12-08"]) == both
+        assert rows_meeting(register, not_designs=["D0000"]) == list(range(3, 36))
 
 
 def test_a_class_that_is_not_there_is_told_with_those_nearby(stocked: Path) -> None:
     with Register.open(stocked) as register:
         with pytest.raises(TaxonomyError) as caught:
-            register.rows_of(["06-99"])
+            rows_meeting(register, classes=["06-99"])
         assert "06-01, 06-04" in caught.value.hint
         with pytest.raises(TaxonomyError) as caught:
-            register.rows_of(["nonsense"])
+            rows_meeting(register, classes=["nonsense"])
         assert "06, 07, 12" in caught.value.hint
 
 
@@ -301,7 +308,7 @@ def test_any_tree_of_labels_is_a_taxonomy(
         register.add(
             [fakes.design("a", sheets, ("Chairs",)), fakes.design("b", sheets, ())], encoder
         )
-        assert register.rows_of(["chairs"]).tolist() == [0]
+        assert rows_meeting(register, classes=["chairs"]) == [0]
         assert register.label_paths()[0] == ("Chairs", "a")
     with Register.open(tmp_path / "r") as register:
         assert register.levels == levels
@@ -343,7 +350,7 @@ def test_a_register_that_cannot_be_written_can_be_searched(
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
     with Register.open(copied) as register:
-        assert len(register.figures(register.rows_of())) == 36
+        assert len(register.figures(register.living_rows())) == 36
         with pytest.raises(RegisterError, match="no permission"):
             register.add(fakes.designs(1), encoder)
 
@@ -613,9 +620,9 @@ def test_a_reader_sees_the_figures_of_its_opening_until_it_refreshes(
     register.add(fakes.designs(1), encoder)
     with Register.open(register.folder) as reader:
         register.add(fakes.designs(4), encoder)
-        assert (len(reader), reader.designs_count, len(reader.rows_of())) == (3, 1, 3)
+        assert (len(reader), reader.designs_count, len(reader.living_rows())) == (3, 1, 3)
         reader.refresh()
-        assert (len(reader), reader.designs_count, len(reader.rows_of())) == (12, 4, 12)
+        assert (len(reader), reader.designs_count, len(reader.living_rows())) == (12, 4, 12)
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(
@@ -671,7 +678,7 @@ def told(register: Register) -> list[Any]:
     """Everything that a register tells of its designs, whatever their rows."""
     found = []
     for row, record in zip(
-        register.rows_of().tolist(), register.figures(register.rows_of()), strict=True
+        register.living_rows().tolist(), register.figures(register.living_rows()), strict=True
     ):
         [vector] = register.read_rows([row])
         found.append(

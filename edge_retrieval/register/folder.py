@@ -337,34 +337,9 @@ class Register:
         found = self._at.database.all("SELECT place, reason FROM problems")
         return [Problem(where, reason) for where, reason in found]
 
-    def rows_of(
-        self, prefixes: Sequence[str] = (), exclude_designs: Iterable[str] = ()
-    ) -> NDArray[np.int64]:
-        """Return the rows of all figures, or of those in some classes.
-
-        Args:
-            prefixes: Class codes or names of any level ("06", "06-01", "6-1", "furniture/chairs");
-                figures in any of them are taken. () means all.
-            exclude_designs: Numbers of designs to leave out.
-
-        Returns:
-            ``(M,)`` int64, sorted.
-
-        Raises:
-            TaxonomyError: No design of this register is in such a class.
-        """
-        columns = self.columns
-        chosen = columns.alive.copy()
-        if prefixes:
-            from edge_retrieval.register.classes import nodes_within
-
-            paths = dict(enumerate(columns.paths))
-            nodes = nodes_within(paths, prefixes, where=self.folder)
-            chosen &= np.isin(columns.node, nodes)
-        for design in map(columns.find, exclude_designs):
-            if design is not None:
-                chosen[design] = False
-        return np.flatnonzero(chosen[columns.design_of])
+    def living_rows(self) -> NDArray[np.int64]:
+        """Return ``(M,)`` the sorted rows of all figures but those of removed designs."""
+        return np.flatnonzero(self.columns.alive[self.columns.design_of])
 
     def rows_of_sheet(self, sha256: str) -> NDArray[np.int64]:
         """Return the sorted rows of the figures cut from a sheet with these bytes."""
