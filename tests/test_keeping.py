@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -15,17 +13,7 @@ from edge_retrieval import cli
 from edge_retrieval.cli import keeping, talk
 from edge_retrieval.register import Register
 from tests import fakes
-
-
-class Outcome(NamedTuple):
-    """What one call of the command line did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
+from tests.test_cli import Outcome, Run
 
 
 @pytest.fixture
