@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from distill.synthetic.design import SyntheticDesign, draw, make_design, restyled
 from distill.synthetic.dice import Dice, generator
-from distill.synthetic.families import FAMILIES
+from distill.synthetic.families import FAMILIES, chosen_families
 from distill.synthetic.raster import bilevel_png, grey_png
 from distill.synthetic.sheets import make_sheet, paginate
 from distill.synthetic.strokes import VIEWS
@@ -55,6 +55,7 @@ class _Plan:
     size: int
     sheets: bool
     restyled: float
+    families: tuple[str, ...]
 
 
 def generate(
@@ -66,12 +67,15 @@ def generate(
     size: int = 512,
     sheets: bool = False,
     restyled: float = 0.0,
+    families: Sequence[str] = (),
+    without: Sequence[str] = (),
     workers: int = 1,
     track: Track = silent,
 ) -> GeneratedSet:
     """Write a collection of made drawings that the `table` source reads.
 
-    Design `n` is the same whatever the number of designs and of workers.
+    Design `n` is the same whatever the number of designs and of workers. Whatever families are
+    made, one number always names the same design.
 
     Args:
         out: A folder that does not exist yet or is empty.
@@ -83,14 +87,17 @@ def generate(
             figure is, instead of one image a figure without a caption.
         restyled: Share of designs whose every figure is drawn by another hand, so that a style
             does not tell which figures belong together.
+        families: Only of these, as `chosen_families` reads them; none: of all.
+        without: Of none of these.
         workers: Processes.
         track: Shows progress.
 
     Raises:
-        ConfigError: A number is out of range, or the folder is not empty.
+        ConfigError: A number is out of range, there is no such family, or the folder is not empty.
     """
     _check(out, designs, views, size, workers, restyled)
-    plan = _Plan(out, seed, views, size, sheets, restyled)
+    chosen = chosen_families(families, without)
+    plan = _Plan(out, seed, views, size, sheets, restyled, chosen)
     (out / "sheets").mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
     for rows in track(_write_all(plan, designs, workers), "Drawing designs", designs):
@@ -126,21 +133,31 @@ def _write_all(plan: _Plan, designs: int, workers: int) -> Iterator[list[Record]
         yield from pool.map(work, range(designs), chunksize=4)
 
 
-def place_of(number: int) -> tuple[str, int, int]:
+def place_of(number: int, families: Sequence[str] = tuple(FAMILIES)) -> tuple[str, int, int]:
     """Return the family key of design `number`, its index in the family and in the subclass.
 
     Designs go round the subclasses two by two, so that even a small set has subclasses with more
     than one design, and within a subclass round its families.
+
+    Args:
+        number: From 0.
+        families: Keys of those that are made. The index in the subclass leaves room for the others:
+            it is that of the same design where all are made.
     """
-    subclasses: dict[str, list[str]] = {}
-    for key, family in FAMILIES.items():
-        subclasses.setdefault(family.locarno, []).append(key)
+    subclasses = _by_subclass(families)
     pair, within = divmod(number, 2)
     turn, place = divmod(pair, len(subclasses))
-    families = list(subclasses.values())[place]
-    in_subclass = 2 * turn + within
-    in_family, which = divmod(in_subclass, len(families))
-    return families[which], in_family, in_subclass
+    locarno, own = list(subclasses.items())[place]
+    index, which = divmod(2 * turn + within, len(own))
+    every = _by_subclass(tuple(FAMILIES))[locarno]
+    return own[which], index, index * len(every) + every.index(own[which])
+
+
+def _by_subclass(families: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key in families:
+        found.setdefault(FAMILIES[key].locarno, []).append(key)
+    return found
 
 
 def _choose_views(design: SyntheticDesign, count: int, seed: int) -> list[str]:
@@ -152,7 +169,7 @@ def _choose_views(design: SyntheticDesign, count: int, seed: int) -> list[str]:
 
 def _write_design(plan: _Plan, number: int) -> list[Record]:
     """Draw design `number`, write its files and return its rows of the table."""
-    family, index, in_subclass = place_of(number)
+    family, index, in_subclass = place_of(number, plan.families)
     design = make_design(family, index, plan.seed)
     name = f"MADE-{design.locarno.replace('-', '')}-{in_subclass:05d}"
     views = _choose_views(design, plan.views, plan.seed)

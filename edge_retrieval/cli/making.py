@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -110,6 +111,11 @@ def next_run_folder(runs: Path) -> Path:
     return runs / str(number)
 
 
+def listed(given: Sequence[str] | None) -> list[str]:
+    """Return the names of an option that is repeatable and takes several, comma between."""
+    return [name.strip() for each in given or () for name in each.split(",") if name.strip()]
+
+
 def synth(
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     designs: Annotated[int, typer.Option("--designs", help="How many.", min=1)] = 260,
@@ -125,6 +131,14 @@ def synth(
             "--restyled", help="Share of designs whose figures are by several hands.", min=0, max=1
         ),
     ] = 0.0,
+    families: Annotated[
+        list[str] | None,
+        typer.Option("--families", help="Only these: chair,stool. A wrong one lists all."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="None of these families: to test on, say."),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes.", min=1)] = 1,
 ) -> None:
     """Make design drawings with the true hierarchy: class > subclass > design > view."""
@@ -143,6 +157,8 @@ def synth(
         size=size,
         sheets=sheets,
         restyled=restyled,
+        families=listed(families),
+        without=listed(without),
         workers=workers,
         track=bar,
     )

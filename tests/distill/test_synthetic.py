@@ -13,6 +13,7 @@ from PIL import Image
 
 from distill.synthetic import FAMILIES, VIEWS, Part, contact_sheet, draw, generate, make_design
 from distill.synthetic.dataset import place_of
+from distill.synthetic.families import chosen_families
 from distill.synthetic.geometry import ball, box, cylinder, polygon, spline, tube, turned
 from distill.synthetic.hidden_lines import Camera, Scene, depth_buffer, feature_lines, look
 from distill.synthetic.mesh import build_mesh
@@ -278,6 +279,48 @@ def test_a_large_set_is_spread_evenly_and_no_design_comes_twice():
     assert len(set(numbers)) == total
     assert {key for key, _, _ in places} == set(FAMILIES)
     assert max(number for _, number in numbers) == 9
+
+
+def test_some_families_alone_are_the_same_designs_under_the_same_numbers(tmp_path):
+    held = ["chair", "06-01/stool", "boot"]
+    generate(tmp_path / "all", designs=8, seed=3, views=1, size=32)
+    generate(tmp_path / "some", designs=4, seed=3, views=1, size=32, families=held)
+    generate(tmp_path / "rest", designs=8, seed=3, views=1, size=32, without=held)
+    numbers = {
+        part: {row["design"] for row in rows_of(tmp_path / part)} for part in ("some", "rest")
+    }
+    assert len(numbers["some"]) == 4 and not numbers["some"] & numbers["rest"]
+    titles = {row["title"] for row in rows_of(tmp_path / "some")}
+    assert titles == {"Boot", "Chair", "Stool"}
+    assert not titles & {row["title"] for row in rows_of(tmp_path / "rest")}
+    files = {row["file_name"] for row in rows_of(tmp_path / "all")}
+    common = files & {row["file_name"] for row in rows_of(tmp_path / "some")}
+    assert common
+    for name in common:
+        assert (tmp_path / "all" / name).read_bytes() == (tmp_path / "some" / name).read_bytes()
+
+
+def test_any_choice_of_families_gives_every_design_a_number_of_its_own():
+    chosen = chosen_families(without=["stool", "chair", "pen"])
+    total = 2 * len({FAMILIES[key].locarno for key in chosen}) * 5
+    places = [place_of(number, chosen) for number in range(total)]
+    assert {key for key, _, _ in places} == set(chosen)
+    assert len({(key.split("/")[0], number) for key, _, number in places}) == total
+    every = {place_of(number) for number in range(2 * len(FAMILIES) * 20)}
+    assert set(places) <= every
+
+
+def test_a_wrong_family_is_an_error_that_lists_them():
+    for wrong in ({"only": ["chiar"]}, {"without": ["chiar"]}):
+        with pytest.raises(ConfigError, match="no family 'chiar'") as caught:
+            chosen_families(**wrong)
+        assert "chair, stool" in caught.value.hint
+    with pytest.raises(ConfigError, match="no family is left"):
+        chosen_families(["chair"], ["chair"])
+
+
+def test_the_last_part_of_a_key_names_one_family_alone():
+    assert len({key.partition("/")[2] for key in FAMILIES}) == len(FAMILIES)
 
 
 def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
