@@ -16,10 +16,12 @@ from distill.data import Drawings, Scheme, joined, normalised
 from distill.drawing_cache import Stack
 from distill.model import preprocessing_of
 from distill.run_cache import Parts, read_run_cache
+from distill.run_folder import read_own_split
 from edge_retrieval.arrays import Images
 from edge_retrieval.drawing import Preprocessing, fit_batch
 from edge_retrieval.drawing.fit import MARGIN
 from edge_retrieval.errors import ConfigError
+from edge_retrieval.split import Keep
 
 GOLDEN, MOST_GOLDEN = 16, 200
 """Golden figures, and those that they are chosen from."""
@@ -84,7 +86,10 @@ class CutDrawings:
             ConfigError: They are not there, or damaged.
         """
         cache = read_run_cache(run, config.size)
-        drawings = _joined(cache.training, config, labelled=not config.teacher)  # as the trainer
+        split = read_own_split(run)
+        trains, validates = (None, None) if split is None else split.sides()
+        labelled = not config.teacher  # as the trainer
+        drawings = _joined(cache.training, config, labelled=labelled, keep=trains)
         if drawings is None:
             raise ConfigError(
                 f"{run / 'cache'}: no cut drawings with labels to calibrate and check with",
@@ -92,7 +97,7 @@ class CutDrawings:
             )
         squares, masters, classes = drawings.fitted, drawings.masters, _classes(drawings.schemes)
         designs = drawings.designs
-        others = _joined(cache.validation, config, labelled=True)
+        others = _joined(cache.validation, config, labelled=True, keep=validates)
         if others is None:
             training, held = drawings.split(config.held_out, config.seed)
         else:
@@ -173,12 +178,16 @@ class CutDrawings:
         )
 
 
-def _joined(parts: Parts, config: TrainConfig, *, labelled: bool) -> Drawings | None:
+def _joined(
+    parts: Parts, config: TrainConfig, *, labelled: bool, keep: Keep | None
+) -> Drawings | None:
     if not parts:
         return None
     names, sources = zip(*parts, strict=True)
     preprocessing = preprocessing_of(config)
-    return joined(sources, names, preprocessing, labelled=labelled, one_scheme=config.one_scheme)
+    return joined(
+        sources, names, preprocessing, labelled=labelled, one_scheme=config.one_scheme, keep=keep
+    )
 
 
 def _some(schemes: Sequence[Scheme], limit: int) -> tuple[Scheme, ...]:

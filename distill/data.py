@@ -26,6 +26,7 @@ from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import SourceError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.sources import Problem
+from edge_retrieval.split import Keep
 from edge_retrieval.taxonomy import partial_codes
 
 SURER = (0.98, 0.99, 0.995, 0.999)
@@ -75,8 +76,10 @@ class Drawings:
         problems: What could not be read, and was left out.
         preprocessing: How `fitted` was made.
         signatures: ``(N, K)`` float16, what near-duplicates are told by; see `distill.leaks`.
-        digest: SHA-256 of what was cut, with its labels.
-        parts: The same of each source, in order.
+        digest: SHA-256 of what was cut, with its labels, and of what is left out.
+        parts: The same of each source, in order, whole.
+        keep: Tells by its number whether a design is wanted; None: all are.
+        left_out: Designs that are not.
     """
 
     masters: Stack
@@ -88,6 +91,8 @@ class Drawings:
     signatures: Signatures
     digest: str
     parts: tuple[str, ...]
+    keep: Keep | None = None
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.fitted)
@@ -170,6 +175,7 @@ def load_drawings(
     cache: Path,
     track: Track = silent,
     labelled: bool = True,
+    keep: Keep | None = None,
 ) -> Drawings:
     """Read and cut every drawing sheet of some sources; front pages are left out.
 
@@ -181,6 +187,8 @@ def load_drawings(
         track: Shows progress.
         labelled: Leave out designs without a class; each is a problem. If not, they are kept, with
             nothing known above the design.
+        keep: Tells by its number whether a design is wanted; None: all are. What is not wanted is
+            cut and kept in the cache all the same, and in no other way used.
 
     Raises:
         ConfigError: The cache cannot be written: the disk is full, say.
@@ -189,10 +197,13 @@ def load_drawings(
     preprocessing = Preprocessing(size=config.size, channels=config.channels)
     parts = [cut_source(path, preprocessing, cache, track) for path in sources]
     names = [path.stem or "source" for path in sources]
-    drawings = joined(parts, names, preprocessing, labelled=labelled, one_scheme=config.one_scheme)
+    drawings = joined(
+        parts, names, preprocessing, labelled=labelled, one_scheme=config.one_scheme, keep=keep
+    )
     if drawings is None:
         where = ", ".join(map(str, sources)) or "no source"
         what = "a labelled design" if labelled else "a design"
+        what += " of the wanted part of the split" if keep is not None else ""
         first = next((problem for part in parts for problem in part.problems), None)
         raise SourceError(
             f"{where}: no drawing of {what}"
@@ -209,17 +220,21 @@ def joined(
     *,
     labelled: bool = True,
     one_scheme: bool = False,
+    keep: Keep | None = None,
 ) -> Drawings | None:
     """Put sources together as `load_drawings` does; None if no figure is left."""
     problems: list[Problem] = []
     paths: list[list[_Path]] = []  # of each source, one a figure that is kept
     rows: list[int] = []
+    left_out: list[str] = []
     start = 0
     for part in parts:
         paths.append([])
         problems += part.problems
         for design in part.designs:
-            if design.labels or not labelled:
+            if keep is not None and not keep(design.number):
+                left_out.append(design.number)
+            elif design.labels or not labelled:
                 rows += range(start, start + design.figures)
                 paths[-1] += [_Path(design.labels, design.number)] * design.figures
             else:
@@ -236,8 +251,10 @@ def joined(
         tuple(problems),
         preprocessing,
         np.concatenate([part.signatures for part in parts])[slice(None) if some is None else some],
-        hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
+        hashlib.sha256("".join([*(part.digest for part in parts), *left_out]).encode()).hexdigest(),
         tuple(part.digest for part in parts),
+        keep,
+        len(set(left_out)),
     )
 
 

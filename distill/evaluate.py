@@ -15,6 +15,7 @@ from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.errors import EvaluationError
 from edge_retrieval.evaluate import Evaluation, embed_source, evaluate_embedded
 from edge_retrieval.progress import Track, silent
+from edge_retrieval.split import Keep
 
 SEEN = "seen.npz"
 CHECKPOINTS = ("best", "last")
@@ -41,6 +42,7 @@ def evaluate_run(
     *,
     checkpoint: str = "best",
     allow_leak: bool = False,
+    keep: Keep | None = None,
     track: Track = silent,
 ) -> RunEvaluation:
     """Cut and embed a source with a run's network, and let every figure search the others.
@@ -50,6 +52,7 @@ def evaluate_run(
         source: What `open_source` reads.
         checkpoint: One of `CHECKPOINTS`.
         allow_leak: Measure even on designs that were trained on.
+        keep: Tells the designs to measure on by their numbers; None: all.
         track: Shows progress.
 
     Raises:
@@ -62,7 +65,7 @@ def evaluate_run(
     student.to("cuda" if torch.cuda.is_available() else "cpu")
     seen, seen_designs = load_seen(run / SEEN)
     encoder = _Watching(TorchEncoder(student, preprocessing_of(config)))
-    embedded = embed_source(source, encoder, track=track)
+    embedded = embed_source(source, encoder, keep=keep, track=track)
     leaks = find_leaks(seen, seen_designs, encoder.signatures(), embedded.designs)
     if leaks and not allow_leak:
         raise EvaluationError(

@@ -13,6 +13,7 @@ from distill.config import TrainConfig
 from distill.data import Drawings, Scheme
 from edge_retrieval.errors import SourceError
 from edge_retrieval.provenance import host, now, versions
+from edge_retrieval.split import Split
 
 
 def run_facts(
@@ -63,6 +64,28 @@ def _split(training: Sequence[Scheme], others: Drawings, held: Sequence[Scheme])
         rows = np.concatenate([np.empty(0, np.int64), *(scheme.rows for scheme in side)])
         digest.update(str(len(rows)).encode() + rows.tobytes())
     return digest.hexdigest()
+
+
+def left_out(split: Split | None, drawings: Drawings, others: Drawings) -> list[str]:
+    """Return lines that say how many designs a split kept from the run.
+
+    Args:
+        split: What it was begun with.
+        drawings: What is trained on.
+        others: What is held out: `drawings` itself, or of a source of its own.
+    """
+    if split is None:
+        return []
+    lines = [
+        f"left out of the training: {drawings.left_out} designs that {split.name} does not give"
+        " to train on"
+    ]
+    if others is not drawings:
+        lines.append(
+            f"left out of the validation: {others.left_out} designs that {split.name} does not"
+            " give to validation"
+        )
+    return lines
 
 
 def _counts(scheme: Scheme) -> dict[str, int]:

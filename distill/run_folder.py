@@ -6,6 +6,7 @@ last.safetensors    the newest weights                best.safetensors  the best
 state.pt            all that a resume needs           cache/            the cut drawings
 curves.png          metrics.csv drawn                 worst.html        the worst queries
 seen.npz            small signatures of what was trained on, so that a test can be refused
+split.toml          the split that it was begun with, if there was one
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from torch import Tensor
 
 from distill.config import TrainConfig
 from edge_retrieval.errors import ConfigError
+from edge_retrieval.split import Split, read_split
 from edge_retrieval.staging import write_whole
+
+SPLIT = "split.toml"
 
 
 @contextlib.contextmanager
@@ -133,6 +137,21 @@ def _provenance(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{file} is damaged: {error}", hint="train anew") from error
     return found
+
+
+def write_split(split: Split | None, out: Path) -> None:
+    """Keep the split beside the run: an export must leave out the same designs."""
+    if split is not None:
+        write_bytes(out / SPLIT, split.text.encode())
+
+
+def read_own_split(out: Path) -> Split | None:
+    """Return the split that a run was begun with, if there was one.
+
+    Raises:
+        ConfigError: It is damaged.
+    """
+    return read_split(out / SPLIT) if (out / SPLIT).is_file() else None
 
 
 def save_weights(weights: Mapping[str, Tensor], file: Path) -> None:

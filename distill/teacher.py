@@ -144,7 +144,7 @@ def teacher_embeddings(
                 return stored
     size, channels = teacher.preprocessing.size, teacher.preprocessing.channels
     own = replace(config, size=size, channels=channels)
-    seen = load_drawings(sources, own, cache=cache, track=track, labelled=False)
+    seen = load_drawings(sources, own, cache=cache, track=track, labelled=False, keep=drawings.keep)
     if seen.designs != drawings.designs:
         raise ConfigError(
             "the drawings changed while the teacher looked at them", hint="start the training again"

@@ -23,7 +23,7 @@ from distill.batches import Batch, Batches, epoch_steps, prepared
 from distill.config import TrainConfig
 from distill.curves import draw_curves
 from distill.data import Drawings, Scheme, load_drawings
-from distill.facts import beginning, run_facts
+from distill.facts import beginning, left_out, run_facts
 from distill.gallery import worst_queries, write_gallery
 from distill.model import Student, TorchEncoder, load_student, make_student
 from distill.objective import Labels, Objective
@@ -41,6 +41,7 @@ from edge_retrieval.errors import ConfigError, SourceError
 from edge_retrieval.metrics import leave_one_out
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.sources import Problem
+from edge_retrieval.split import Split
 
 NORM_FIGURES = 512
 """Drawings that folded batch norms are estimated on."""
@@ -111,6 +112,7 @@ def train(
     out: Path,
     *,
     validation: Sequence[Path] = (),
+    split: Split | None = None,
     resume: bool = False,
     cache: Path | None = None,
     track: Track = silent,
@@ -125,6 +127,8 @@ def train(
         sources: Each is a label tree of its own, unless `config.one_scheme`; see `distill.data`.
         out: The run folder: new or empty, or with `resume` one that was begun.
         validation: Held-out sources; empty: designs of `sources` are held out.
+        split: What it gives to another part than `train` is not trained on; of `validation` its
+            validation part alone is used. None: everything is.
         resume: Go on after the last saved state; the result is that of an uninterrupted run.
         cache: Where cut drawings are kept; None: `out`/cache.
         track: Shows progress.
@@ -152,11 +156,12 @@ def train(
         state = run_folder.begin(config, out, resume=resume or not world.leads)
         world.wait()
 
-        drawings, training, held = _load(config, sources, validation, cache, track, world)
+        drawings, training, held = _load(config, sources, validation, split, cache, track, world)
         targets = None
         if config.teacher:
             targets = _teacher(config, sources, drawings, cache, track, world)
         facts = run_facts(sources, validation, drawings, training, *held)
+        facts["left_out"] = left_out(split, drawings, held[0])
         student = _student(config, drawings, training, world.device)
         objective = Objective(
             config,
@@ -166,7 +171,8 @@ def train(
         ).to(world.device)
         if world.leads:  # only now: settings that do not suit make no run
             _write_start(config, out, facts, drawings, training)
-            for line in beginning(facts, config, world.device):
+            run_folder.write_split(split, out)
+            for line in (*beginning(facts, config, world.device), *facts["left_out"]):
                 tell(line)
         optimizer = torch.optim.AdamW(_groups(student, objective, config), lr=config.lr, fused=True)
         parts: dict[str, Any] = {"model": student, "objective": objective, "optimizer": optimizer}
@@ -278,18 +284,22 @@ def _load(
     config: TrainConfig,
     sources: Sequence[Path],
     validation: Sequence[Path],
+    split: Split | None,
     cache: Path,
     track: Track,
     world: World,
 ) -> tuple[Drawings, tuple[Scheme, ...], Held]:
     """Cut and split the drawings. The leading process cuts; the others find them in the cache."""
     labelled = not config.teacher
+    trains, validates = (None, None) if split is None else split.sides()
     for turn in (world.leads, not world.leads):
         if turn:
-            drawings = load_drawings(sources, config, cache=cache, track=track, labelled=labelled)
+            drawings = load_drawings(
+                sources, config, cache=cache, track=track, labelled=labelled, keep=trains
+            )
             others = drawings
             if validation:
-                others = load_drawings(validation, config, cache=cache, track=track)
+                others = load_drawings(validation, config, cache=cache, track=track, keep=validates)
         world.wait()
     if validation:
         training, held = drawings.schemes, others.schemes

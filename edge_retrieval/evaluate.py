@@ -17,6 +17,7 @@ from edge_retrieval.metrics import RetrievalScores, by_design, leave_one_out
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
 from edge_retrieval.sources import Problem, Sheet, open_source
+from edge_retrieval.split import Keep
 from edge_retrieval.taxonomy import UNKNOWN, LabelPath, partial_codes
 
 BATCH = 64  # figures that are embedded at once
@@ -32,6 +33,7 @@ class Embedded:
         designs: ``(N,)`` numbers of the designs.
         front_pages: Left out, since they repeat figures of other sheets.
         problems: What could not be read.
+        other_parts: Designs left out, since they were not wanted.
     """
 
     embeddings: Embeddings
@@ -39,6 +41,7 @@ class Embedded:
     designs: tuple[str, ...]
     front_pages: int
     problems: tuple[Problem, ...]
+    other_parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Evaluation:
         figures: Each figure searches all the others: see `metrics.leave_one_out`.
         designs: Each figure searches the designs: see `metrics.by_design`.
         counts: Of "designs", "figures", "unlabelled" designs (they are found or not at design
-            level, and count as unlike all others above it), "front_pages" left out.
+            level, and count as unlike all others above it), "front_pages" left out, designs of
+            "other_parts" of a split left out.
         problems: What could not be read.
     """
 
@@ -72,29 +76,52 @@ class Evaluation:
         }
 
 
-def evaluate_register(register: Register) -> Evaluation:
+def evaluate_register(register: Register, *, keep: Keep | None = None) -> Evaluation:
     """Let every figure of a register search among all the others.
+
+    Args:
+        register: An open one.
+        keep: Tells the wanted designs by their numbers; the others are neither searched with nor
+            in. None: all are wanted.
 
     Raises:
         EvaluationError: Fewer than two figures.
         RegisterError: A damaged vector: it must not be measured.
     """
     rows = register.living_rows()  # those of removed designs are left out
+    left_out = 0
+    if keep is not None:
+        columns = register.columns
+        designs = columns.design_of[rows]  # (n,)
+        present = np.unique(designs)
+        wanted = np.array([keep(columns.number(int(place))) for place in present], bool)
+        left_out = int((~wanted).sum())
+        rows = rows[np.isin(designs, present[wanted])]
     register.check_batches_of(0, len(register.vectors))
     vectors = register.vectors if len(rows) == len(register.vectors) else register.vectors[rows]
-    return _scored(vectors, register.codes()[rows], register.levels)
+    return _scored(vectors, register.codes()[rows], register.levels, other_parts=left_out)
 
 
-def evaluate_source(source: Path, encoder: Encoder, *, track: Track = silent) -> Evaluation:
+def evaluate_source(
+    source: Path, encoder: Encoder, *, keep: Keep | None = None, track: Track = silent
+) -> Evaluation:
     """Cut and embed a source, and let every figure search among all the others.
 
-    Raises: as `embed_source` and `evaluate_embedded`.
+    Args, Raises: as `embed_source` and `evaluate_embedded`.
     """
-    return evaluate_embedded(embed_source(source, encoder, track=track))
+    return evaluate_embedded(embed_source(source, encoder, keep=keep, track=track))
 
 
-def embed_source(source: Path, encoder: Encoder, *, track: Track = silent) -> Embedded:
+def embed_source(
+    source: Path, encoder: Encoder, *, keep: Keep | None = None, track: Track = silent
+) -> Embedded:
     """Cut every drawing sheet of a source and embed its figures; front pages are left out.
+
+    Args:
+        source: What `open_source` reads.
+        encoder: What embeds.
+        keep: Tells the wanted designs by their numbers; None: all.
+        track: Shows progress.
 
     Raises:
         SourceError: It cannot be read at all.
@@ -105,9 +132,13 @@ def embed_source(source: Path, encoder: Encoder, *, track: Track = silent) -> Em
     problems: list[Problem] = []
     pending: list[FigureImage] = []
     front_pages = 0
+    unwanted: set[str] = set()
     for item in track(open_source(source), "Embedding"):
         if isinstance(item, Problem):
             problems.append(item)
+            continue
+        if keep is not None and not keep(item.number):
+            unwanted.add(item.number)
             continue
         sheets = [sheet for sheet in item.sheets if sheet.role != "front"]
         front_pages += len(item.sheets) - len(sheets)
@@ -120,7 +151,9 @@ def embed_source(source: Path, encoder: Encoder, *, track: Track = silent) -> Em
             pending = []
     rows.append(embed_figures(encoder, pending, batch=BATCH))
     embeddings = np.concatenate(rows)
-    return Embedded(embeddings, tuple(labels), tuple(designs), front_pages, tuple(problems))
+    return Embedded(
+        embeddings, tuple(labels), tuple(designs), front_pages, tuple(problems), len(unwanted)
+    )
 
 
 def evaluate_embedded(embedded: Embedded) -> Evaluation:
@@ -135,7 +168,10 @@ def evaluate_embedded(embedded: Embedded) -> Evaluation:
         )
     pairs = zip(embedded.labels, embedded.designs, strict=True)
     levels, codes = partial_codes(pairs)
-    return _scored(embedded.embeddings, codes, levels, embedded.front_pages, embedded.problems)
+    return _scored(
+        embedded.embeddings, codes, levels, embedded.front_pages, embedded.problems,
+        embedded.other_parts,
+    )  # fmt: skip
 
 
 def _scored(
@@ -144,6 +180,7 @@ def _scored(
     levels: tuple[str, ...],
     front_pages: int = 0,
     problems: tuple[Problem, ...] = (),
+    other_parts: int = 0,
 ) -> Evaluation:
     first = np.unique(codes[:, -1], return_index=True)[1]  # one figure of each design
     bare = (codes[first, :-1] == UNKNOWN).all(axis=1)
@@ -152,6 +189,7 @@ def _scored(
         "figures": len(codes),
         "unlabelled": int(bare.sum()),
         "front_pages": front_pages,
+        "other_parts": other_parts,
     }
     return Evaluation(
         tuple(leave_one_out(embeddings, codes, levels)),

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_retrieval.design_number import us_digits
 from edge_retrieval.errors import ConfigError, TaxonomyError
 from edge_retrieval.register.classes import nodes_within
 from edge_retrieval.register.columns import Columns
@@ -202,9 +203,9 @@ def find_design(columns: Columns, number: str, *, where: Path) -> int:
     for spelling in (number.strip(), number.strip().upper()):
         if (place := columns.find(spelling)) is not None:
             return place
-    wanted = _digits(number)
+    wanted = us_digits(number)
     living = [int(at) for at in np.flatnonzero(columns.alive)]
-    same = [at for at in living if wanted and _digits(columns.number(at)) == wanted]
+    same = [at for at in living if wanted and us_digits(columns.number(at)) == wanted]
     if len(same) == 1:
         return same[0]
     if same:
@@ -217,14 +218,6 @@ def find_design(columns: Columns, number: str, *, where: Path) -> int:
     if (place := columns.find(meant)) is not None:
         near = [columns.number(place)]
     raise ConfigError(f"{where}: no design {number!r}", hint=_hint(near))
-
-
-def _digits(number: str) -> str:
-    """Return what all spellings of a US design number share; "" if it is none."""
-    found = re.fullmatch(
-        r"(?:US)?\s*-?D?\s*-?[0,]*([1-9][\d,]*)(?:\s*-?S\d?)?", number.strip().upper()
-    )
-    return found[1].replace(",", "") if found else ""
 
 
 def near_numbers(columns: Columns, number: str) -> list[str]:

@@ -319,6 +319,23 @@ def test_eval_of_a_bundle_scores_a_source_as_a_register_of_it(run: Run, designs:
     assert "mAP" in by_openvino.out
 
 
+def test_eval_of_a_part_of_a_split_leaves_the_others_out_of_register_and_bundle(
+    run: Run, designs: Path
+) -> None:
+    run("index", designs, "-o", "mine")
+    Path("split.toml").write_text('validation = ["D1"]\ntest = ["D0", "d3"]\n', encoding="utf-8")
+    part = ("--split", "split.toml", "--part", "test", "--json")
+    of_register = json.loads(run("eval", "mine", *part).out)
+    of_source = json.loads(run("eval", "--data", designs, *part).out)
+    assert of_register["counts"]["designs"] == 2 and of_register["counts"]["other_parts"] == 2
+    assert of_source["counts"] == of_register["counts"]
+    for table in ("figures", "designs"):
+        assert of_source[table] == of_register[table]
+    done = run("eval", "mine", "--split", "split.toml")
+    assert "test part of split.toml" in done.err and "left out: 2 designs" in done.err
+    assert run("eval", "mine", "--part", "test").code == 2
+
+
 def test_eval_tells_what_it_skipped_and_left_out(run: Run, designs: Path) -> None:
     (designs / "06/06-01/D0/3.png").write_bytes(b"not an image")
     draw(designs / "loose" / "1.png", [(50, 50), (350, 80), (90, 340)])

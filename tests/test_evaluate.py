@@ -62,7 +62,13 @@ def test_a_source_scores_as_its_figures_do(source: Path) -> None:
 
 def test_what_is_left_out_without_labels_or_broken_is_counted(source: Path) -> None:
     found = evaluate_source(source, fakes.FakeEncoder("f"))
-    assert found.counts == {"designs": 3, "figures": 6, "unlabelled": 1, "front_pages": 1}
+    assert found.counts == {
+        "designs": 3,
+        "figures": 6,
+        "unlabelled": 1,
+        "front_pages": 1,
+        "other_parts": 0,
+    }
     reasons = {problem.where.rpartition("/")[2]: problem.reason for problem in found.problems}
     assert "no ink" in reasons["blank.png"]
     assert "broken.png" in reasons

@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "arrays", "progress", "staging", "page", "cache"),
-    ("provenance", "taxonomy", "speed"),
+    ("errors", "arrays", "progress", "staging", "page", "cache", "design_number"),
+    ("provenance", "taxonomy", "speed", "split"),
     ("sources", "drawing", "index", "metrics", "report"),
     ("golden", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),

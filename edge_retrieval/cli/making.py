@@ -43,6 +43,14 @@ def train(
         list[Path] | None,
         typer.Option("--valid", help="A source to validate on. Default: designs held out of DATA."),
     ] = None,
+    split_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            help="Leave out what this file gives to another part than train; of --valid use its"
+            " validation part alone.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where OUT stopped.")] = False,
 ) -> None:
     """Train an encoder with the hierarchical multi-positive contrastive loss, or another.
@@ -57,7 +65,9 @@ def train(
     from distill.config import TrainConfig
     from distill.recipes import recipe_path
     from distill.train import train as run_training
+    from edge_retrieval.split import read_split
 
+    split = None if split_file is None else read_split(split_file)
     config = TrainConfig()
     if config_file is not None:
         named = Path(config_file)
@@ -78,6 +88,7 @@ def train(
             data,
             folder,
             validation=valid or (),
+            split=split,
             resume=resume,
             track=bar,
             tell=lambda line: say(one_line(line)),

@@ -33,6 +33,7 @@ from edge_retrieval.cli.talk import (
 
 if TYPE_CHECKING:
     from edge_retrieval.evaluate import Evaluation
+    from edge_retrieval.split import Keep
 
 MOST_THREADS = 256
 """More than any device of ours has; thousands by a slip would bring it to a halt."""
@@ -60,6 +61,13 @@ def evaluate(
     threads: Annotated[
         int | None, typer.Option("--threads", help="Of the encoder.", min=1, max=MOST_THREADS)
     ] = None,
+    split: Annotated[
+        Path | None, typer.Option("--split", help="Measure on one part of the designs: see --part.")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--part", help="Of the split: test (default), validation or train."),
+    ] = None,
     strict: StrictFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -68,17 +76,19 @@ def evaluate(
     Needs designs with several figures, and labels above them for the coarser levels. Examples:
     edge-ret eval my-register; edge-ret eval runs/1 --data grants/
     """
+    keep, kept = _part_of_split(split, part)
     if data is None:
         _refuse_all_but_a_register(subject, checkpoint or allow_leak or threads or backend)
-        scores, facts = _of_register(subject or Path())
+        scores, facts = _of_register(subject or Path(), keep)
     elif subject is not None and (subject / "config.toml").is_file():
         if backend or threads:
             raise typer.BadParameter("--backend and --threads are for a bundle; a run uses torch")
-        scores, facts = _of_run(subject, data, checkpoint or "best", allow_leak)
+        scores, facts = _of_run(subject, data, checkpoint or "best", allow_leak, keep)
     else:
         if checkpoint or allow_leak:
             raise typer.BadParameter("--checkpoint and --allow-leak are for a run folder")
-        scores, facts = _of_bundle(subject, data, backend, threads)
+        scores, facts = _of_bundle(subject, data, backend, threads, keep)
+    facts = {**facts, **kept}
     from edge_retrieval.sources import Note
 
     show_problems([one for one in scores.problems if isinstance(one, Note)], what="note")
@@ -107,7 +117,19 @@ def _refuse_all_but_a_register(subject: Path | None, options: object) -> None:
         )
 
 
-def _of_register(folder: Path) -> tuple[Evaluation, Mapping[str, object]]:
+def _part_of_split(file: Path | None, part: str | None) -> tuple[Keep | None, dict[str, object]]:
+    """Return what tells the designs to measure on, and what to say of it."""
+    if file is None:
+        if part is not None:
+            raise typer.BadParameter("--part is of a split: name its file with --split")
+        return None, {}
+    from edge_retrieval.split import read_split
+
+    part = part or "test"
+    return read_split(file).within(part), {"split": f"{part} part of {file.name}"}
+
+
+def _of_register(folder: Path, keep: Keep | None) -> tuple[Evaluation, Mapping[str, object]]:
     from edge_retrieval.evaluate import evaluate_register
     from edge_retrieval.register import Register
 
@@ -118,13 +140,17 @@ def _of_register(folder: Path) -> tuple[Evaluation, Mapping[str, object]]:
             "bundle": register.bundle.name,
             "fingerprint": register.bundle.fingerprint,
         }
-        return evaluate_register(register), facts
+        return evaluate_register(register, keep=keep), facts
     finally:
         register.close()
 
 
 def _of_bundle(
-    folder: Path | None, source: Path, backend: str | None, threads: int | None
+    folder: Path | None,
+    source: Path,
+    backend: str | None,
+    threads: int | None,
+    keep: Keep | None,
 ) -> tuple[Evaluation, Mapping[str, object]]:
     from edge_retrieval.encoder import load_encoder
     from edge_retrieval.evaluate import evaluate_source
@@ -141,11 +167,11 @@ def _of_bundle(
         "fingerprint": bundle.fingerprint,
         "backend": encoder.backend,
     }
-    return evaluate_source(source, encoder, track=bar), facts
+    return evaluate_source(source, encoder, keep=keep, track=bar), facts
 
 
 def _of_run(
-    folder: Path, source: Path, checkpoint: str, allow_leak: bool
+    folder: Path, source: Path, checkpoint: str, allow_leak: bool, keep: Keep | None
 ) -> tuple[Evaluation, Mapping[str, object]]:
     import distill
 
@@ -155,7 +181,9 @@ def _of_run(
 
     if checkpoint not in CHECKPOINTS:
         raise typer.BadParameter(f"--checkpoint is {' or '.join(CHECKPOINTS)}, not {checkpoint!r}")
-    found = evaluate_run(folder, source, checkpoint=checkpoint, allow_leak=allow_leak, track=bar)
+    found = evaluate_run(
+        folder, source, checkpoint=checkpoint, allow_leak=allow_leak, keep=keep, track=bar
+    )
     if found.leaks:
         say(one_line(f"leak: {said_of(found.leaks)}: these scores are too good"))
     facts = {
@@ -199,6 +227,8 @@ def _print_scores(scores: Evaluation) -> None:
         " ranking first"
     )
     counts = scores.counts
+    if counts["other_parts"]:
+        say(f"left out: {count(counts['other_parts'], 'design')} of other parts, or of no one")
     if counts["front_pages"]:
         say(f"left out: {count(counts['front_pages'], 'front page')} that repeat other figures")
     if counts["unlabelled"]:

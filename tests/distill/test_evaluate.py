@@ -80,6 +80,7 @@ def test_a_run_scores_what_its_network_gives(run: Path, others: Path, tmp_path: 
         "figures": 16,
         "unlabelled": 0,
         "front_pages": 0,
+        "other_parts": 0,
     }
 
 
