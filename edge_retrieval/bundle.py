@@ -11,15 +11,18 @@
 The network takes "images" (N, C, H, W) float32 and gives "embeddings" (N, D) float32, rows of
 length 1. Files that bundle.json does not name are none of our business: they are neither read nor
 deleted. Schema 1, which opens for ever, knew no "format": it was always "onnx".
+
+Two keys of bundle.json are optional, and no program that does not know them reads anything wrong:
+"prefixes", how many of the first numbers stand for the drawing, too, and "calibration", what the
+scores mean; see `calibration`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +40,11 @@ from edge_retrieval.bundle_files import (
     PRECISIONS,
     FileRecord,
     check_schema,
+    fingerprint_at,
     fingerprint_of,
     format_of,
+    manifest_text,
+    parse_prefixes,
     parse_record,
     read_manifest,
     refuse_external_data,
@@ -50,6 +56,7 @@ from edge_retrieval.errors import BundleError, ConfigError
 from edge_retrieval.provenance import sha256_of
 
 if TYPE_CHECKING:
+    from edge_retrieval.calibration import Calibration
     from edge_retrieval.golden import Fitted, Golden
 
 __all__ = [
@@ -60,6 +67,7 @@ __all__ = [
     "FileRecord",
     "default_bundle_path",
     "save_bundle",
+    "save_calibration",
 ]
 
 DEFAULT_BUNDLE = "small"
@@ -93,6 +101,10 @@ class Bundle:
         provenance: How it was made: configuration, versions, sources, seeds.
         golden_tolerance: Least cosine to the golden embeddings that a right machine reaches.
         fingerprint: SHA-256 of what decides the vectors; what a register pins.
+        prefixes: Numbers below D, ascending: so many of the first numbers of an embedding, made of
+            length 1 again, stand for the drawing too; it was trained so.
+        calibration: What its scores mean; None: nobody has measured it.
+        cut_of: The bundle that this one is a cut of, by `cut`; None: it is whole.
     """
 
     folder: Path
@@ -106,6 +118,9 @@ class Bundle:
     provenance: Mapping[str, Any]
     golden_tolerance: float
     fingerprint: str
+    prefixes: tuple[int, ...] = ()
+    calibration: Calibration | None = None
+    cut_of: Bundle | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Bundle:
@@ -135,6 +150,37 @@ class Bundle:
             refuse_external_data(self.model)
 
     @property
+    def whole(self) -> Bundle:
+        """The bundle with all numbers of its embeddings."""
+        return self.cut_of or self
+
+    def cut(self, dim: int) -> Bundle:
+        """Return the same bundle, of whose embeddings only the first numbers are used.
+
+        Its `dim` and its `fingerprint` are others: vectors of two lengths must not meet.
+
+        Args:
+            dim: D, or one of `prefixes`.
+
+        Raises:
+            ConfigError: It was not trained for so many numbers.
+        """
+        whole = self.whole
+        if dim == whole.dim:
+            return whole
+        if dim not in whole.prefixes:
+            raise ConfigError(
+                f"{self.name}: not trained for the first {dim} numbers of its embeddings",
+                hint=f"choose from {', '.join(map(str, (*whole.prefixes, whole.dim)))}"
+                if whole.prefixes
+                else f"it gives {whole.dim} and no less; shorter ones are trained: edge-ret train"
+                " --set prefixes=32,64,128",
+            )
+        return replace(
+            whole, dim=dim, fingerprint=fingerprint_at(whole.fingerprint, dim), cut_of=whole
+        )
+
+    @property
     def model(self) -> Path:
         """The file that a runtime is given: model.onnx, or model.xml with model.bin beside it."""
         return self.folder / FORMATS[self.format][0]
@@ -148,7 +194,7 @@ class Bundle:
         """Read the golden drawings and their embeddings; `BundleError` if they make no sense."""
         from edge_retrieval.golden import read_golden
 
-        return read_golden(self.folder / GOLDEN, self.dim)
+        return read_golden(self.folder / GOLDEN, self.whole.dim)
 
     def fitted(self) -> Fitted | None:
         """Read the drawings with known scaling; None in a bundle of schema 1."""
@@ -158,6 +204,8 @@ class Bundle:
 
     def copy_to(self, folder: Path) -> Bundle:
         """Copy the bundle, and nothing else that is in its folder, to a new folder: all or nothing.
+
+        The copy is whole, also where this is a cut.
 
         Raises:
             BundleError: `folder` exists, cannot be written, or the copy differs.
@@ -180,6 +228,7 @@ def save_bundle(
     golden_embeddings: Embeddings,
     golden_tolerance: float,
     provenance: Mapping[str, Any],
+    prefixes: Sequence[int] = (),
     card: str | None = None,
     overwrite: bool = False,
 ) -> Bundle:
@@ -197,6 +246,8 @@ def save_bundle(
         golden_embeddings: ``(G, D)`` float32 that the FP32 network in torch made of them.
         golden_tolerance: Least cosine to them that a right machine reaches with this model.
         provenance: How it was made; anything that JSON can hold.
+        prefixes: So many of the first numbers of an embedding it was trained to stand alone; D
+            among them says nothing.
         card: Markdown for people.
         overwrite: Replace a bundle that is there.
 
@@ -224,6 +275,8 @@ def save_bundle(
         "golden_tolerance": float(golden_tolerance),
         "provenance": dict(provenance),
     }
+    if shorter := sorted({*prefixes} - {dim}):
+        manifest["prefixes"] = shorter
     with _writing(folder, replaces=replaces) as stage:
         for target in FORMATS[kind]:
             shutil.copyfile(model.with_suffix(Path(target).suffix), stage / target)
@@ -235,10 +288,30 @@ def save_bundle(
         }
         manifest["files"] = {key: record._asdict() for key, record in files.items()}
         manifest["fingerprint"] = fingerprint_of(kind, files, dim, preprocessing)
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-        (stage / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        (stage / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         _parse(stage, manifest)
     return Bundle.open(folder)
+
+
+def save_calibration(folder: Path, calibration: Calibration) -> Bundle:
+    """Write into a bundle what its scores mean; what it held of that before is replaced.
+
+    Raises:
+        BundleError: Not a bundle, not the one that was measured, or it cannot be written.
+    """
+    from edge_retrieval.staging import write_whole
+
+    bundle = Bundle.open(folder)
+    manifest = read_manifest(folder) | {"calibration": calibration.to_json()}
+    _parse(folder, manifest)
+    try:
+        write_whole(folder / MANIFEST, manifest_text(manifest).encode())
+    except OSError as error:
+        raise BundleError(
+            f"{folder / MANIFEST}: cannot be written: {error.strerror or error}",
+            hint="copy the bundle to a folder that you may write to, and measure that",
+        ) from error
+    return replace(bundle, calibration=calibration)
 
 
 def default_bundle_path() -> Path:
@@ -294,6 +367,7 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
             + what_changed(kind, files, dim, preprocessing, manifest["fingerprint"]),
             hint=EXPORT_AGAIN,
         )
+    prefixes = parse_prefixes(manifest.get("prefixes", []), dim, where)
     return Bundle(
         folder=folder,
         name=manifest["name"],
@@ -306,7 +380,25 @@ def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         provenance=manifest["provenance"],
         golden_tolerance=float(tolerance),
         fingerprint=fingerprint,
+        prefixes=prefixes,
+        calibration=_calibration(manifest, fingerprint, where),
     )
+
+
+def _calibration(manifest: Mapping[str, Any], fingerprint: str, where: Path) -> Calibration | None:
+    """Read what the scores mean, if the manifest tells; `BundleError` if that makes no sense."""
+    if "calibration" not in manifest:
+        return None
+    from edge_retrieval.calibration import Calibration
+
+    hint = "measure it again: edge-ret calibrate; or copy the bundle again"
+    try:
+        found = Calibration.from_json(manifest["calibration"])
+    except ValueError as error:
+        raise BundleError(f"{where}: calibration: {error}", hint=hint) from error
+    if found.fingerprint != fingerprint:
+        raise BundleError(f"{where}: calibration: measured on another encoder", hint=hint)
+    return found
 
 
 @contextlib.contextmanager

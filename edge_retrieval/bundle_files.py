@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -49,6 +50,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise BundleError(f"{path}: not a JSON object", hint=EXPORT_AGAIN)
     return manifest
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """Return bundle.json as it is written: for people, too, so a list of numbers is one line."""
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+    # Within a string JSON has no line break: this meets lists alone.
+    return re.sub(r"\[\n[-+\d.eE,\s]+\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def format_of(model: Path) -> str:
@@ -135,6 +143,18 @@ def fingerprint_of(
     }
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fingerprint_at(fingerprint: str, dim: int) -> str:
+    """Return the fingerprint of embeddings that were cut after their first `dim` numbers."""
+    return hashlib.sha256(f"{fingerprint} first {dim}".encode()).hexdigest()
+
+
+def parse_prefixes(value: object, dim: int, where: Path) -> tuple[int, ...]:
+    """Return the prefixes that a manifest names, ascending; `BundleError` if they make no sense."""
+    if isinstance(value, list) and all(type(one) is int and 2 <= one < dim for one in value):
+        return tuple(sorted(set(value)))
+    raise BundleError(f"{where}: 'prefixes' must be numbers from 2 to {dim - 1}", hint=EXPORT_AGAIN)
 
 
 def what_changed(

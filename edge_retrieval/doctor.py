@@ -53,7 +53,8 @@ class Check:
     """One thing that must hold whatever the runtime.
 
     Attributes:
-        name: "manifest", "files" or "scaling".
+        name: "manifest", "files" or "scaling"; of a bundle that tells what its scores mean
+            "scores", too.
         good: None: this bundle does not tell.
         told: What was found, in one line.
         hint: What to do about it, where it is not good.
@@ -196,6 +197,9 @@ def _check(folder: Path) -> tuple[Bundle | None, tuple[Check, ...]]:
         bundle.golden()
         checks.append(Check("files", True, f"{len(bundle.files)} files, SHA-256 as recorded"))
         checks.append(_scaling(bundle))
+        if (scores := bundle.calibration) is not None:  # its digest was compared when it was read
+            told = f"measured on {scores.designs:,} designs, SHA-256 {scores.sha256[:12]}"
+            checks.append(Check("scores", True, told))
     except BundleError as error:
         checks.append(Check("files", False, str(error), error.hint))
     return bundle, tuple(checks)

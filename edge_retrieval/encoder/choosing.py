@@ -75,6 +75,7 @@ def choose_backend(bundle: Bundle, *, threads: int | None = None) -> BackendChoi
         BundleError: No runtime here computes what the bundle's maker computed.
         MissingExtraError: The one runtime that reads the format is not installed.
     """
+    bundle = bundle.whole  # a cut of it is as fast, and the golden embeddings are whole
     threads = thread_count(threads)
     path = cache_folder() / "backends" / f"{_key(bundle, threads)}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):

@@ -12,6 +12,7 @@ AUTO = "auto"
 def load_encoder(
     bundle: Bundle,
     *,
+    dim: int | None = None,
     backend: str | None = None,
     threads: int | None = None,
     keep: bool = False,
@@ -19,7 +20,9 @@ def load_encoder(
     """Make a bundle run.
 
     Args:
-        bundle: An opened bundle.
+        bundle: An opened bundle, or a cut of one.
+        dim: Use so many of the first numbers of an embedding, as `bundle.cut(dim)` does; None: as
+            many as `bundle.dim` says.
         backend: A name in `BACKENDS`; None: the runtime that the bundle's format is made for;
             "auto": what `choose_backend` says, which may differ from machine to machine.
         threads: 1 or more; None: the cores of this process, at most 4.
@@ -28,9 +31,11 @@ def load_encoder(
 
     Raises:
         BundleError: The backend cannot run the file.
-        ConfigError: No such backend, one that does not read the format, or `threads` below 1.
+        ConfigError: No such backend, one that does not read the format, `threads` below 1, or a
+            `dim` that the bundle was not trained for.
         MissingExtraError: The backend is not installed.
     """
+    wanted, bundle = bundle if dim is None else bundle.cut(dim), bundle.whole
     if backend == AUTO:
         from edge_retrieval.encoder.choosing import choose_backend
 
@@ -45,6 +50,13 @@ def load_encoder(
             f"{bundle.folder}: its format is {bundle.format}, which {RUNTIMES[backend]} cannot run",
             hint="leave out --backend, or take the bundle in the format onnx",
         )
+    encoder: Encoder
     if keep and backend == "onnx":
-        return OnnxEncoder(bundle, threads=threads, keep=True)
-    return BACKENDS[backend](bundle, threads=threads)
+        encoder = OnnxEncoder(bundle, threads=threads, keep=True)
+    else:
+        encoder = BACKENDS[backend](bundle, threads=threads)
+    if wanted.cut_of is None:
+        return encoder
+    from edge_retrieval.encoder.prefix import PrefixEncoder
+
+    return PrefixEncoder(encoder, wanted)
