@@ -34,6 +34,7 @@ class Embedded:
         front_pages: Left out, since they repeat figures of other sheets.
         problems: What could not be read.
         other_parts: Designs left out, since they were not wanted.
+        applicants: ``(N,)`` applicants of the design of each figure; () where none is known.
     """
 
     embeddings: Embeddings
@@ -42,6 +43,7 @@ class Embedded:
     front_pages: int
     problems: tuple[Problem, ...]
     other_parts: int = 0
+    applicants: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def embed_source(
     rows = [np.empty((0, encoder.dim), np.float32)]
     labels: list[LabelPath] = []
     designs: list[str] = []
+    applicants: list[tuple[str, ...]] = []
     problems: list[Problem] = []
     pending: list[FigureImage] = []
     front_pages = 0
@@ -146,14 +149,16 @@ def embed_source(
         pending += figures
         labels += [item.labels] * len(figures)
         designs += [item.number] * len(figures)
+        applicants += [item.applicants] * len(figures)
         if len(pending) >= BATCH:
             rows.append(embed_figures(encoder, pending, batch=BATCH))
             pending = []
     rows.append(embed_figures(encoder, pending, batch=BATCH))
     embeddings = np.concatenate(rows)
     return Embedded(
-        embeddings, tuple(labels), tuple(designs), front_pages, tuple(problems), len(unwanted)
-    )
+        embeddings, tuple(labels), tuple(designs), front_pages, tuple(problems), len(unwanted),
+        tuple(applicants),
+    )  # fmt: skip
 
 
 def evaluate_embedded(embedded: Embedded) -> Evaluation:

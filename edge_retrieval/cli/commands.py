@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": "measures.evaluate",
     "bench": "measures.bench",
     "doctor": "checking.doctor",
+    "calibrate": "calibrating.calibrate",
     "train": "making.train",
     "export": "exporting.export",
 }

@@ -76,7 +76,7 @@ def evaluate(
     Needs designs with several figures, and labels above them for the coarser levels. Examples:
     edge-ret eval my-register; edge-ret eval runs/1 --data grants/
     """
-    keep, kept = _part_of_split(split, part)
+    keep, kept = part_of_split(split, part)
     if data is None:
         _refuse_all_but_a_register(subject, checkpoint or allow_leak or threads or backend)
         scores, facts = _of_register(subject or Path(), keep)
@@ -117,7 +117,7 @@ def _refuse_all_but_a_register(subject: Path | None, options: object) -> None:
         )
 
 
-def _part_of_split(file: Path | None, part: str | None) -> tuple[Keep | None, dict[str, object]]:
+def part_of_split(file: Path | None, part: str | None) -> tuple[Keep | None, dict[str, object]]:
     """Return what tells the designs to measure on, and what to say of it."""
     if file is None:
         if part is not None:

@@ -1,0 +1,328 @@
+"""Measuring what an encoder's scores mean: how high designs score that have nothing in common.
+
+Every figure of a source, and every two, four and eight that follow one another in a design, as they
+do on a sheet, searches the designs that are unrelated to its own; a design scores as in `search`,
+by its best pair. What is kept is how many of these pairs reach a score.
+
+Unrelated designs are of different classes, as coarse as the labels tell, and of no common
+applicant. Where a class is not known their numbers lie apart: an office gives consecutive numbers
+to the siblings of one maker. Designs of different sources are not compared: their classes may be of
+different schemes, and both may hold the same design. A copy that is left among the unrelated makes
+scores say less than they could, never more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_retrieval.arrays import Embeddings, Images
+from edge_retrieval.bundle import Bundle, save_calibration
+from edge_retrieval.calibration import Calibration, Measured, Table
+from edge_retrieval.encoder import Encoder, load_encoder
+from edge_retrieval.encoder.prefix import cut_rows
+from edge_retrieval.errors import EvaluationError
+from edge_retrieval.evaluate import Embedded, embed_source
+from edge_retrieval.progress import Track, silent
+from edge_retrieval.provenance import now, versions
+from edge_retrieval.sources import Problem
+from edge_retrieval.split import Keep
+
+FIGURES = (1, 2, 4, 8)
+"""Figures that are searched with at once."""
+
+APART = 10
+"""Designs of unknown class whose numbers differ by no more may be siblings."""
+
+LEAST = 3
+"""Pairs of designs that must reach a score for their share to be told."""
+
+FEW, ENOUGH = 20, 500
+"""Designs below which nothing is measured, and below which a person is told that they are few."""
+
+STEPS = 8192
+"""Scores are counted in so many steps from 0 to 1."""
+
+SPOKEN = (
+    *range(1, 10),
+    *(first * 10**power for power in range(12) for first in (10, 15, *range(20, 100, 10))),
+)
+"""For 1 in each of these the least score is kept: 1, 2, ... 9, 10, 15, 20, ... as people say it."""
+
+CHUNK = 512
+"""Figures that are compared with all others at once: bounds memory at 4 * CHUNK * N bytes."""
+
+UNRELATED = (
+    "designs of different classes at the coarsest level and of no common applicant; where a class"
+    f" is not known, with numbers more than {APART} apart; within one source"
+)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What a measurement gave.
+
+    Attributes:
+        calibration: What is kept.
+        problems: What could not be read.
+    """
+
+    calibration: Calibration
+    problems: tuple[Problem, ...]
+
+
+def calibrate_bundle(
+    folder: Path,
+    sources: Sequence[Path],
+    *,
+    keep: Keep | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    track: Track = silent,
+) -> Calibrated:
+    """Measure what a bundle's scores mean, and write it into the bundle.
+
+    Raises: as `calibrate` and `save_calibration`.
+    """
+    found = calibrate(
+        Bundle.open(folder), sources, keep=keep, backend=backend, threads=threads, track=track
+    )
+    save_calibration(folder, found.calibration)
+    return found
+
+
+def calibrate(
+    bundle: Bundle,
+    sources: Sequence[Path],
+    *,
+    keep: Keep | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    track: Track = silent,
+) -> Calibrated:
+    """Measure what a bundle's scores mean, for all numbers of dimensions that it can be used with.
+
+    Args:
+        bundle: What embeds.
+        sources: Designs that the encoder was not trained on: those it was trained on it keeps apart
+            better than others.
+        keep: Tells the wanted designs by their numbers; None: all.
+        backend: As for `load_encoder`.
+        threads: As for `load_encoder`.
+        track: Shows progress.
+
+    Raises:
+        EvaluationError: Too few designs, or of one class only.
+        SourceError: A source cannot be read at all.
+        BundleError: The encoder cannot be run here.
+    """
+    bundle = bundle.whole
+    encoder = load_encoder(bundle, backend=backend, threads=threads)
+    found: list[Embedded] = []
+    measured: list[Measured] = []
+    for source in sources:
+        hashing = _Hashing(encoder)
+        embedded = embed_source(source, hashing, keep=keep, track=track)
+        found.append(embedded)
+        if len(embedded.designs):
+            measured.append(_measured(source, embedded, hashing.sha256()))
+    calibration = Calibration(
+        fingerprint=bundle.fingerprint,
+        unrelated=UNRELATED,
+        sources=tuple(measured),
+        tables=tuple(tables_of(found, (*bundle.prefixes, bundle.dim))),
+        created=now(),
+        versions=versions(),
+    )
+    return Calibrated(calibration, tuple(p for one in found for p in one.problems))
+
+
+def _measured(source: Path, embedded: Embedded, sha256: str) -> Measured:
+    designs = len(set(embedded.designs))
+    return Measured(source.resolve().name, sha256, designs, len(embedded.designs))
+
+
+class _Hashing:
+    """An encoder that hashes the drawings that it is given: what was measured on can be told."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._hash = hashlib.sha256()
+        self.dim = encoder.dim
+        self.preprocessing = encoder.preprocessing
+        self.fingerprint = encoder.fingerprint
+        self.backend = encoder.backend
+
+    def embed(self, images: Images) -> Embeddings:
+        """Turn ``(N, C, H, W)`` float32 into ``(N, D)`` rows of length 1; N may be 0."""
+        self._hash.update(np.ascontiguousarray(images).tobytes())
+        return self._encoder.embed(images)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of all drawings so far, as they came to the encoder."""
+        return self._hash.hexdigest()
+
+
+def tables_of(sources: Sequence[Embedded], dims: Sequence[int]) -> Iterator[Table]:
+    """Yield what was found for each number of dimensions and of figures, as far as it goes.
+
+    Args:
+        sources: With all numbers of the embeddings.
+        dims: How many of the first to use.
+
+    Raises:
+        EvaluationError: Too few designs, or of one class only.
+    """
+    designs = sum(len(set(source.designs)) for source in sources)
+    if designs < FEW:
+        raise EvaluationError(
+            f"{designs} designs: too few to tell what a score means",
+            hint=f"measure on {FEW} or more; a thousand tell what is rare",
+        )
+    kins = [_Kin(source) for source in sources]
+    for dim in dims:
+        tallies = {count: _Tally() for count in FIGURES}
+        for number, (source, kin) in enumerate(zip(sources, kins, strict=True)):
+            _count(number, cut_rows(source.embeddings, dim), kin, tallies)
+        if tallies[1].limit is None:
+            raise EvaluationError(
+                "hardly two designs are unrelated: all are of one class, or of one applicant",
+                hint="measure on designs of several classes",
+            )
+        for count, tally in tallies.items():
+            if count == 1 or (tally.askers >= FEW and tally.limit is not None):
+                yield tally.table(dim, count)
+
+
+class _Kin:
+    """The designs of a source, D of them in the order of their names, and who is related to whom.
+
+    Attributes:
+        rows: ``(N,)`` rows of the embeddings, design by design, in the source's order within one.
+        starts: ``(D,)`` where those of each design begin.
+        ends: ``(D,)`` where they end.
+    """
+
+    def __init__(self, source: Embedded) -> None:
+        names, first, of = np.unique(
+            np.array(source.designs, np.str_), return_index=True, return_inverse=True
+        )
+        self.rows = np.argsort(of.reshape(-1), kind="stable")
+        self.starts = np.searchsorted(of.reshape(-1)[self.rows], np.arange(len(names)))
+        self.ends = np.append(self.starts[1:], len(of.reshape(-1)))
+        classes = [source.labels[row][:1] for row in first]
+        known = {label: code for code, label in enumerate(sorted(set(classes) - {()}))}
+        self._class = np.array([known.get(label, -1) for label in classes], np.int64)
+        kinds: dict[str, int] = {}
+        parts = [re.fullmatch(r"(.*?)(\d{1,15})\D*", name) for name in names.tolist()]
+        self._kind = np.array(
+            [kinds.setdefault(p[1], len(kinds)) if p else -1 for p in parts], np.int64
+        )
+        self._number = np.array([int(p[2]) if p else 0 for p in parts], np.int64)
+        owners = [set(source.applicants[row]) if source.applicants else set() for row in first]
+        self._owners = owners
+        self._owned: dict[str, list[int]] = defaultdict(list)
+        for design, own in enumerate(owners):
+            for owner in own:
+                self._owned[owner].append(design)
+
+    def related(self, design: int) -> NDArray[np.bool_]:
+        """Return ``(D,)``: which designs may have to do with a design; itself among them."""
+        known = (self._class >= 0) & (self._class[design] >= 0)
+        near = (self._kind == self._kind[design]) & (self._kind >= 0)
+        near &= np.abs(self._number - self._number[design]) <= APART
+        found: NDArray[np.bool_] = np.where(known, self._class == self._class[design], near)
+        found[design] = True
+        for owner in self._owners[design]:
+            found[self._owned[owner]] = True
+        return found
+
+
+@dataclass
+class _Tally:
+    """Scores of unrelated pairs, counted.
+
+    Attributes:
+        counts: ``(2 * STEPS + 1,)`` pairs in each step of the score, from -1 to 1.
+        queries: Drawings that were searched with.
+        askers: Designs that they are of.
+        best: Score of each of the best pairs of designs, `LEAST` of them: the pair, and where.
+    """
+
+    counts: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(2 * STEPS + 1, np.int64), repr=False
+    )
+    queries: int = 0
+    askers: int = 0
+    best: dict[tuple[int, int, int], float] = field(default_factory=dict)
+
+    def add(self, source: int, design: int, scores: Embeddings, related: NDArray[np.bool_]) -> None:
+        """Count the scores ``(Q, D)`` of the designs for Q drawings of one design."""
+        self.queries += len(scores)
+        self.askers += 1
+        others = np.flatnonzero(~related)
+        if not len(others):
+            return
+        scores = scores[:, others]  # (Q, n)
+        steps = ((scores.ravel().astype(np.float64) + 1) * STEPS).astype(np.int64)
+        self.counts += np.bincount(np.clip(steps, 0, 2 * STEPS), minlength=len(self.counts))
+        top = scores.max(axis=0)  # (n,)
+        for place in np.argsort(-top, kind="stable")[:LEAST]:
+            other = int(others[place])
+            pair = source, min(design, other), max(design, other)
+            self.best[pair] = max(self.best.get(pair, -2.0), float(top[place]))
+        self.best = dict(heapq.nlargest(LEAST, self.best.items(), key=lambda item: item[1]))
+
+    @property
+    def limit(self) -> int | None:
+        """The last step that `LEAST` pairs of designs reach; None: there are not so many pairs."""
+        if len(self.best) < LEAST:
+            return None
+        return int(np.clip((min(self.best.values()) + 1) * STEPS, 0, 2 * STEPS))
+
+    def table(self, dim: int, figures: int) -> Table:
+        """Keep the least score for each share that is spoken of, and the last that can be told."""
+        limit = self.limit
+        assert limit is not None
+        reached = np.cumsum(self.counts[::-1])[::-1]  # (S,) pairs that reach each step
+        pairs = int(reached[0])
+        wanted = pairs / np.array(SPOKEN)
+        kept = np.searchsorted(-reached[: limit + 1], -wanted)  # the first step of no more
+        steps = np.unique(np.append(kept[kept <= limit], limit))
+        return Table(
+            dim=dim,
+            figures=figures,
+            queries=self.queries,
+            pairs=pairs,
+            scores=tuple((steps / STEPS - 1).tolist()),
+            counts=tuple(reached[steps].tolist()),
+            beyond=(limit + 1) / STEPS - 1,
+        )
+
+
+def _count(source: int, embeddings: Embeddings, kin: _Kin, tallies: dict[int, _Tally]) -> None:
+    """Let every drawing of a source search its designs, and count the scores."""
+    rows = np.ascontiguousarray(embeddings[kin.rows])  # (N, D), design by design
+    first = 0
+    while first < len(kin.starts):
+        start = kin.starts[first]
+        last = max(first + 1, int(np.searchsorted(kin.ends, start + CHUNK, side="right")))
+        block = rows[start : kin.ends[last - 1]] @ rows.T  # (n, N)
+        best = np.maximum.reduceat(block, kin.starts, axis=1)  # (n, designs)
+        for design in range(first, last):
+            own = best[kin.starts[design] - start : kin.ends[design] - start]
+            related = kin.related(design)
+            for count, tally in tallies.items():
+                groups = len(own) // count
+                if groups:
+                    together = own[: groups * count].reshape(groups, count, -1)
+                    tally.add(source, design, together.max(axis=1), related)
+        first = last
