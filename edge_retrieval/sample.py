@@ -39,15 +39,18 @@ def sample_register(bundle: Bundle, *, track: Track = silent) -> Register:
     """Open the sample register, making it first if this bundle has none in the cache yet.
 
     Args:
-        bundle: The encoder to make it with; its fingerprint, and the version of the cut, are part
-            of the folder's name.
+        bundle: The encoder to make it with; its fingerprint, what it tells of its scores, and the
+            version of the cut are part of the folder's name.
         track: Shows the sheets as they are indexed.
 
     Raises:
         RegisterError: The cache cannot be written.
     """
     sheets = sha256_of(sample_folder() / "metadata.csv")
-    folder = cache_folder() / f"sample-{bundle.fingerprint[:12]}-{sheets[:8]}-{CUT_VERSION}"
+    name = f"sample-{bundle.fingerprint[:12]}-{sheets[:8]}-{CUT_VERSION}"
+    if bundle.calibration is not None:
+        name += f"-{bundle.calibration.sha256[:8]}"
+    folder = cache_folder() / name
     if folder.is_dir():
         try:
             return Register.open(folder)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from edge_retrieval.index import Index
 from edge_retrieval.plan import Plan
 from edge_retrieval.plan import plan as make_plan
 from edge_retrieval.register import DesignRecord, FigureRecord, Register
+
+if TYPE_CHECKING:
+    from edge_retrieval.calibration import Strength
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Hit:
         design: The design.
         figure: The figure of it that was most like the query.
         query_figure: Index of the figure of the query that it was most like.
+        strength: How rarely a design that is unrelated to the query has such a score; None where
+            the register's bundle does not tell.
     """
 
     rank: int
@@ -53,6 +59,7 @@ class Hit:
     design: DesignRecord
     figure: FigureRecord
     query_figure: int
+    strength: Strength | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,19 @@ class SearchResult:
     overlap: float | None = None
     plan: Plan | None = field(default=None, compare=False, repr=False)
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
+
+    @property
+    def chance(self) -> str:
+        """Say how many of so many unrelated designs look as close; "" where nobody measured it."""
+        told: dict[str, int] = {}  # how many -> the last rank of which it is said
+        for hit in (*self.hits[:1], *self.hits[-1:]):
+            if hit.strength is not None:
+                told[hit.strength.among(self.compared_designs)] = hit.rank
+        if not told:
+            return ""
+        first, *others = (f"{many} as rank {rank}" for many, rank in told.items())
+        said = ", ".join([first.replace(" as ", " as close as ", 1), *others])
+        return f"by chance {self.compared_designs:,} unrelated designs hold {said}"
 
     @property
     def statement(self) -> str:
@@ -227,6 +247,7 @@ class _Ranking:
             without = same = np.intersect1d(same, chosen.rows)
         best = self._best_pairs(vectors, k, without)
         figures = self.register.figures(row for _, row, _ in best)
+        bundle = self.register.bundle
         hits = [
             Hit(
                 rank=rank,
@@ -234,6 +255,9 @@ class _Ranking:
                 design=self.register.design(figure.design),
                 figure=figure,
                 query_figure=number,
+                strength=bundle.calibration.strength(score, dim=bundle.dim, figures=len(vectors))
+                if bundle.calibration is not None
+                else None,
             )
             for rank, ((score, _, number), figure) in enumerate(
                 zip(best, figures, strict=True), start=1

@@ -187,12 +187,14 @@ def print_hits(result: SearchResult) -> None:
     if not result.hits:
         answer(one_line(f"{Path(result.query.name).name}: {result.statement}"))
         return
+    told = [hit.strength.short for hit in result.hits if hit.strength is not None]
     rows = []
-    for hit in result.hits:
+    for place, hit in enumerate(result.hits):
         rows.append(
             (
                 str(hit.rank),
                 f"{hit.score:.3f}",
+                *told[place : place + 1],
                 hit.design.number,
                 class_of(hit.design),
                 hit.design.title,
@@ -204,6 +206,7 @@ def print_hits(result: SearchResult) -> None:
         (
             ("rank", "right"),
             ("score", "right"),
+            *([("strength", "right")] if told else []),
             ("design", "left"),
             ("class", "cut"),
             ("title", "cut"),
@@ -212,6 +215,8 @@ def print_hits(result: SearchResult) -> None:
         rows,
     )
     print(f"  {result.statement}")
+    if result.chance:
+        print(f"  {result.chance}")
 
 
 def print_plan(result: SearchResult) -> None:

@@ -30,9 +30,11 @@ def to_json(
     Returns:
         `{"schema", "register", "bundle", "fingerprint", "snapshot", "problems", "results"}`; each
         result has `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`, `exact`,
-        `overlap` (None where exact), `statement`, `notes`, `hits`, and each hit `rank`, `score`,
-        `design`, what is known of the design, and the best pair: `figure` of the design and
-        `query_figure`, both counted from 1.
+        `overlap` (None where exact), `statement`, `chance`, `notes`, `hits`, and each hit `rank`,
+        `score`, `share` (of unrelated designs, at most so many reach the score) and `strength`
+        (the same in words), both None where the bundle does not tell, `design`, what is known of
+        the design, and the best pair: `figure` of the design and `query_figure`, both counted
+        from 1.
     """
     return {
         "schema": SCHEMA,
@@ -51,6 +53,7 @@ def to_json(
                 "exact": result.exact,
                 "overlap": result.overlap,
                 "statement": result.statement,
+                "chance": result.chance,
                 "notes": list(result.notes),
                 **({"plan": _plan_as_data(result)} if explain else {}),
                 "hits": [_hit_as_data(hit) for hit in result.hits],
@@ -73,6 +76,8 @@ def _hit_as_data(hit: Hit) -> dict[str, Any]:
     return {
         "rank": hit.rank,
         "score": round(hit.score, 6),
+        "share": hit.strength.share if hit.strength is not None else None,
+        "strength": hit.strength.text if hit.strength is not None else None,
         "design": design.number,
         "title": design.title,
         "labels": list(design.labels),

@@ -49,6 +49,8 @@ def _search(result: SearchResult, register: Register) -> str:
     )
     hits = "\n".join(_card(hit, register, several=several) for hit in result.hits)
     statement = result.statement[0].upper() + result.statement[1:]
+    if result.chance:
+        statement += f". {result.chance[0].upper()}{result.chance[1:]}"
     where = register.folder.name
     return f"""<section>
 <header>
@@ -76,6 +78,7 @@ def _card(hit: Hit, register: Register, *, several: bool) -> str:
     if several:
         matched = f"{matched}, like your figure {hit.query_figure + 1}"
     lines = [
+        ("more", hit.strength.sentence if hit.strength is not None else ""),
         ("title", design.title),
         ("class", class_of(design)),
         ("more", _dates(design)),
@@ -116,8 +119,18 @@ def _facts(register: Register, settings: Mapping[str, object]) -> dict[str, str]
         "Fingerprint": register.bundle.fingerprint,
         "Score": "cosine of the two embeddings: 1 is the same drawing; a design has the score of "
         "its best pair of figures",
+        "Unrelated": _unrelated(register),
         "Versions": used,
     }
+
+
+def _unrelated(register: Register) -> str:
+    """Say on what it was measured how unrelated designs score; "" where nobody did."""
+    found = register.bundle.calibration
+    if found is None:
+        return ""
+    names = ", ".join(source.name for source in found.sources)
+    return f"measured on {found.designs:,} designs of {names}: {found.unrelated}"
 
 
 _STYLE = """

@@ -1,0 +1,496 @@
+"""What a score means: measured as by plain loops, kept in the bundle, told beside every hit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_retrieval import calibrating
+from edge_retrieval.bundle import Bundle, save_calibration
+from edge_retrieval.calibrating import (
+    APART,
+    FEW,
+    LEAST,
+    SPOKEN,
+    STEPS,
+    calibrate_bundle,
+    tables_of,
+)
+from edge_retrieval.calibration import Calibration, Measured, Strength, Table, digest_of, plain
+from edge_retrieval.doctor import examine
+from edge_retrieval.errors import BundleError, EvaluationError
+from edge_retrieval.evaluate import Embedded
+from edge_retrieval.evidence import to_html, to_json
+from edge_retrieval.register import Register
+from edge_retrieval.search import Query, query_from_bytes, search
+from tests import fakes
+from tests.test_cli import Run, is_one_line_and_a_hint
+from tests.test_cli import run as run  # fixture
+
+
+def embedded(
+    designs: int = 40, dim: int = 6, seed: int = 0, *, labels: bool = True, name: str = "{}"
+) -> Embedded:
+    """Designs of 1 to 9 figures, of 4 classes and some of none, a few applicants, in any order."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 10, designs)
+    of = rng.permutation(np.repeat(np.arange(designs), counts))
+    centres = rng.normal(size=(designs, dim))
+    rows = centres[of] + rng.normal(size=(len(of), dim)) * 0.6
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    classes = [("06", "06-01"), ("06", "06-02"), ("07", "07-01"), ("12", "12-08"), ()]
+    owner = [("A",), ("B", "C"), ("C",), (), (), (), ()]
+    numbers = rng.permutation(designs) * 4
+    return Embedded(
+        embeddings=rows,
+        labels=tuple(classes[i % 5] if labels else () for i in of),
+        designs=tuple(name.format(f"D{numbers[i]:05d}") for i in of),
+        front_pages=0,
+        problems=(),
+        applicants=tuple(owner[i % 7] for i in of),
+    )
+
+
+def by_loops(
+    sources: list[Embedded], dim: int, figures: int
+) -> tuple[list[float], dict[tuple[object, ...], float]]:
+    """Return the score of every unrelated pair, and the best of every pair of designs."""
+    scores: list[float] = []
+    best: dict[tuple[object, ...], float] = {}
+    for place, source in enumerate(sources):
+        facts: dict[str, Any] = {}
+        for row, number in enumerate(source.designs):
+            vector = source.embeddings[row, :dim].astype(np.float64)
+            facts.setdefault(number, ([], source.labels[row], set(source.applicants[row])))
+            facts[number][0].append(vector / np.linalg.norm(vector))
+        for one, (own, label, owners) in facts.items():
+            for other, (theirs, label_2, owners_2) in facts.items():
+                if one == other or owners & owners_2:
+                    continue
+                if label and label_2:
+                    if label[0] == label_2[0]:
+                        continue
+                elif one[:-5] == other[:-5] and abs(int(one[-5:]) - int(other[-5:])) <= APART:
+                    continue
+                for start in range(0, len(own) - figures + 1, figures):
+                    drawn = own[start : start + figures]
+                    score = max(float(a @ b) for a in drawn for b in theirs)
+                    scores.append(score)
+                    pair = (place, *sorted((one, other)))
+                    best[pair] = max(best.get(pair, -1.0), score)
+    return scores, best
+
+
+@pytest.mark.parametrize("dim", [6, 3])
+def test_counts_are_those_of_plain_loops(dim: int) -> None:
+    sources = [embedded(60), embedded(25, seed=1, labels=False)]
+    tables = {table.figures: table for table in tables_of(sources, [dim])}
+    assert set(tables) >= {1, 2, 4}
+    for figures, table in tables.items():
+        scores, best = by_loops(sources, dim, figures)
+        assert table.pairs == len(scores)
+        assert table.queries == sum(
+            n // figures for s in sources for n in np.unique(s.designs, return_counts=True)[1]
+        )
+        near = 2e-6  # loops count in float64
+        for score, count in zip(table.scores, table.counts, strict=True):
+            assert sum(s >= score + near for s in scores) <= count
+            assert count <= sum(s >= score - near for s in scores)
+        assert sum(value >= table.scores[-1] - near for value in best.values()) >= LEAST
+        assert sum(value >= table.beyond + near for value in best.values()) < LEAST
+        assert table.beyond == pytest.approx(table.scores[-1] + 1 / STEPS)
+
+
+def test_the_told_share_is_never_below_the_true_one_and_close_to_it() -> None:
+    sources = [embedded(80, seed=3)]
+    for table in tables_of(sources, [6]):
+        scores = np.sort(by_loops(sources, 6, table.figures)[0])
+        for score in np.random.default_rng(0).uniform(-1, 1, 300):
+            true = (len(scores) - np.searchsorted(scores, score + 1e-6)) / len(scores)
+            told = table.strength(float(score))
+            assert told.share >= true
+            if not told.beyond:
+                # No rarer one that is spoken of holds a step of the score below.
+                rarer = next(n for n in SPOKEN if 1 / n < told.share)
+                below = np.searchsorted(scores, score - 1 / STEPS - 1e-6)
+                assert (len(scores) - below) * rarer > len(scores)
+
+
+def test_a_share_falls_as_the_score_rises_and_grows_with_the_figures() -> None:
+    found = calibration(tuple(tables_of([embedded(80, seed=4)], [6])))
+    scores = np.linspace(-1, 1, 201)
+    for figures in range(1, 30):
+        told = [strength_of(found, float(score), figures) for score in scores]
+        assert all(a.share >= b.share for a, b in pairwise(told))
+        assert told == sorted(told, key=lambda strength: strength.beyond)
+    mean = [
+        np.mean([strength_of(found, float(score), figures).share for score in scores])
+        for figures in (1, 2, 4, 8, 16, 32)
+    ]
+    assert all(a < b for a, b in pairwise(mean))
+
+
+def strength_of(found: Calibration, score: float, figures: int) -> Strength:
+    told = found.strength(score, dim=6, figures=figures)
+    assert told is not None
+    assert 0 < told.share <= 1
+    return told
+
+
+def test_beyond_the_data_nothing_is_made_up() -> None:
+    [table, *_] = tables_of([embedded(60)], [6])
+    told = table.strength(0.99999999)
+    assert told.beyond
+    assert told.share == table.counts[-1] / table.pairs
+    assert told.text == f"fewer than 1 in {plain(1 / told.share):,}"
+    assert table.counts[-1] >= LEAST
+
+
+def test_more_figures_than_were_measured_count_as_so_many_times_the_most() -> None:
+    one = Table(4, 1, 10, 1000, (-1.0, 0.5, 0.9), (1000, 100, 3), 0.95)
+    two = replace(one, figures=2, counts=(1000, 150, 4))
+    found = calibration((one, two))
+    assert found.strength(0.6, dim=4, figures=1) == (0.1, False)
+    assert found.strength(0.6, dim=4, figures=2) == (0.15, False)
+    assert found.strength(0.6, dim=4, figures=3) == (0.3, False)
+    assert found.strength(0.6, dim=4, figures=40) == (1.0, False)
+    assert found.strength(0.97, dim=4, figures=4) == (0.008, True)
+    assert found.strength(0.6, dim=3) is None
+
+
+@pytest.mark.parametrize(
+    ("strength", "text"),
+    [
+        (Strength(0.7, False), "most"),
+        (Strength(0.5, False), "1 in 2"),
+        (Strength(0.3, False), "1 in 3"),
+        (Strength(1 / 12, False), "1 in 10"),
+        (Strength(1 / 15, False), "1 in 15"),
+        (Strength(1 / 2000, False), "1 in 2,000"),
+        (Strength(1 / 2999, False), "1 in 2,000"),
+        (Strength(3 / 60_000, True), "fewer than 1 in 20,000"),
+    ],
+)
+def test_a_strength_is_said_in_plain_words(strength: Strength, text: str) -> None:
+    assert strength.text == text
+    assert strength.short == text.replace("fewer than", "<")
+    assert text in strength.sentence
+
+
+def test_every_number_that_is_spoken_of_is_said_as_it_is() -> None:
+    assert [plain(1 / (1 / n)) for n in SPOKEN] == list(SPOKEN)
+    assert SPOKEN[:13] == (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30)
+    assert list(SPOKEN) == sorted(set(SPOKEN))
+
+
+@pytest.mark.parametrize(
+    ("strength", "designs", "said"),
+    [
+        (Strength(1 / 2000, False), 18_412, "about 9"),
+        (Strength(1 / 2000, False), 1_000, "fewer than 1"),
+        (Strength(0.08, False), 18_412, "about 1,500"),
+        (Strength(1 / 2000, True), 18_412, "fewer than 9"),
+    ],
+)
+def test_it_is_said_how_many_come_so_close_by_chance(
+    strength: Strength, designs: int, said: str
+) -> None:
+    assert strength.among(designs) == said
+
+
+def test_too_few_designs_and_designs_of_one_class_are_refused() -> None:
+    with pytest.raises(EvaluationError, match=f"{FEW - 1} designs: too few"):
+        list(tables_of([embedded(FEW - 1)], [6]))
+    one = embedded(30)
+    alike = replace(one, labels=(("06", "06-01"),) * len(one.designs))
+    with pytest.raises(EvaluationError, match="one class"):
+        list(tables_of([alike], [6]))
+
+
+def test_the_size_of_the_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [embedded(50)]
+    whole = list(tables_of(sources, [6]))
+    monkeypatch.setattr(calibrating, "CHUNK", 7)
+    for table, again in zip(whole, tables_of(sources, [6]), strict=True):
+        assert (table.pairs, table.queries) == (again.pairs, again.queries)
+        assert table.scores == pytest.approx(again.scores, abs=2 / STEPS)
+
+
+# ------------------------------------------------------------------ in the bundle
+
+
+def calibration(tables: tuple[Table, ...] = (), fingerprint: str = "f") -> Calibration:
+    plain_table = Table(64, 1, 40, 90_000, (-1.0, 0.5, 0.9), (90_000, 900, 45), 0.95)
+    return Calibration(
+        fingerprint=fingerprint,
+        unrelated="of other classes",
+        sources=(Measured("made", "ab" * 32, 300, 900),),
+        tables=tables or (plain_table,),
+        created="2026-11-22T00:00:00+00:00",
+        versions={"numpy": "2"},
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """A bundle that tells what its scores mean."""
+    made = fakes.tiny_bundle(tmp_path / "b")
+    return save_calibration(made.folder, calibration(fingerprint=made.fingerprint))
+
+
+def test_a_calibration_comes_back_as_it_was_kept_and_decides_no_vector(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    plain_bundle = fakes.tiny_bundle(tmp_path / "plain")
+    assert plain_bundle.calibration is None
+    assert Bundle.open(bundle.folder) == bundle
+    assert bundle.calibration == calibration(fingerprint=bundle.fingerprint)
+    assert bundle.fingerprint == plain_bundle.fingerprint
+    assert Bundle.open(bundle.copy_to(tmp_path / "copy").folder).calibration == bundle.calibration
+    again = save_calibration(bundle.folder, replace(bundle.calibration, created="later"))
+    assert Bundle.open(bundle.folder) == again
+    assert {p.name for p in bundle.folder.iterdir()} == {"bundle.json", "model.onnx", "golden.npz"}
+
+
+def change(told: dict[str, Any], edit: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Change what is kept and make its digest fit: as somebody who means it would."""
+    edit(told)
+    return told | {"sha256": digest_of(told)}
+
+
+def table_of(told: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = told["tables"][0]
+    return found
+
+
+WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
+    "newer": lambda c: c.update(schema=2),
+    "no schema": lambda c: c.pop("schema"),
+    "of another encoder": lambda c: c.update(fingerprint="0" * 64),
+    "no tables": lambda c: c.update(tables=[]),
+    "tables of text": lambda c: c.update(tables="x"),
+    "no source": lambda c: c.pop("sources"),
+    "versions of text": lambda c: c.update(versions="x"),
+    "no scores": lambda c: table_of(c).update(scores=[], counts=[]),
+    "fewer counts": lambda c: table_of(c)["counts"].pop(),
+    "counts that ascend": lambda c: table_of(c).update(counts=[900, 45, 90]),
+    "more than there are": lambda c: table_of(c).update(pairs=10),
+    "a count of none": lambda c: table_of(c).update(counts=[90_000, 900, 0]),
+    "a count of truth": lambda c: table_of(c).update(figures=True),
+    "scores that fall": lambda c: table_of(c).update(scores=[0.5, -1.0, 0.9]),
+    "a score of text": lambda c: table_of(c).update(scores=[-1.0, "x", 0.9]),
+    "a huge score": lambda c: table_of(c).update(scores=[-1.0, 0.5, 10**400]),
+    "no number": lambda c: table_of(c).update(beyond=float("nan")),
+    "before its end": lambda c: table_of(c).update(beyond=0.9),
+}
+
+
+@pytest.mark.parametrize("edit", WRONG.values(), ids=WRONG.keys())
+def test_a_calibration_that_makes_no_sense_is_one_clear_error(
+    edit: Callable[[dict[str, Any]], object], bundle: Bundle
+) -> None:
+    file = bundle.folder / "bundle.json"
+    manifest = json.loads(file.read_text("utf-8"))
+    manifest["calibration"] = change(manifest["calibration"], edit)
+    file.write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(BundleError, match=r"bundle\.json: calibration: ") as caught:
+        Bundle.open(bundle.folder)
+    assert "edge-ret calibrate" in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, [], "x", {}, 7])
+def test_what_is_no_calibration_is_one_clear_error(value: object, bundle: Bundle) -> None:
+    file = bundle.folder / "bundle.json"
+    manifest = json.loads(file.read_text("utf-8")) | {"calibration": value}
+    file.write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(BundleError, match="calibration"):
+        Bundle.open(bundle.folder)
+
+
+def test_the_doctor_tells_of_it_and_finds_a_changed_number(bundle: Bundle) -> None:
+    found = examine(bundle.folder, backends=["onnx"])
+    assert found.fault is None
+    assert [check.told for check in found.checks if check.name == "scores"] == [
+        f"measured on 300 designs, SHA-256 {bundle.calibration.sha256[:12]}"  # type: ignore[union-attr]
+    ]
+    file = bundle.folder / "bundle.json"
+    file.write_text(file.read_text("utf-8").replace(" 900,", " 90,"), "utf-8")
+    fault = examine(bundle.folder, backends=["onnx"]).fault
+    assert fault is not None
+    assert "calibration: changed since it was measured" in fault[0]
+
+
+def test_a_calibration_of_another_encoder_is_not_written(bundle: Bundle) -> None:
+    before = (bundle.folder / "bundle.json").read_bytes()
+    with pytest.raises(BundleError, match="another encoder"):
+        save_calibration(bundle.folder, calibration(fingerprint="other"))
+    assert (bundle.folder / "bundle.json").read_bytes() == before
+
+
+def test_a_bundle_is_measured_on_a_source_and_says_on_which(tmp_path: Path) -> None:
+    made = fakes.tiny_bundle(tmp_path / "b")
+    write_designs(tmp_path / "grants", 24)
+    found = calibrate_bundle(made.folder, [tmp_path / "grants"], threads=1)
+    opened = Bundle.open(made.folder)
+    assert opened.calibration == found.calibration
+    assert opened.fingerprint == made.fingerprint
+    [source] = found.calibration.sources
+    assert (source.name, source.designs, source.figures) == ("grants", 24, 48)
+    again = calibrate_bundle(
+        made.folder, [tmp_path / "grants"], keep=lambda number: number != "T000", threads=1
+    ).calibration
+    assert (again.designs, again.sources[0].figures) == (23, 46)
+    assert again.sources[0].sha256 != source.sha256
+    table, fewer = (
+        next(t for t in one.tables if t.figures == 1) for one in (found.calibration, again)
+    )
+    assert (table.dim, table.queries, fewer.queries) == (64, 48, 46)
+    assert table.pairs == 48 * 18  # four classes of six
+
+
+def write_designs(folder: Path, count: int) -> None:
+    """A folder tree of designs with two drawings, in four classes."""
+    for i in range(count):
+        place = folder / f"{i % 4:02d}" / f"{i % 4:02d}-01" / f"T{i:03d}"
+        place.mkdir(parents=True)
+        for view in (0, 1):
+            (place / f"{view}.png").write_bytes(fakes.drawing(i, view))
+
+
+# ------------------------------------------------------------------ beside every hit
+
+
+@pytest.fixture
+def register(bundle: Bundle, tmp_path: Path) -> Register:
+    register = Register.create(tmp_path / "r", bundle)
+    register.add(fakes.designs(8), fakes.FakeEncoder(bundle.fingerprint))
+    return register
+
+
+def queries() -> list[Query]:
+    one = query_from_bytes(fakes.drawing(1, 9), "one.png", cut=False)
+    two = query_from_bytes(fakes.drawing(5, 9), "two.png", cut=False)
+    return [one, Query("both.png", [*one.figures, *two.figures])]
+
+
+def test_every_hit_tells_what_its_score_means(register: Register, bundle: Bundle) -> None:
+    results = search(register, queries(), fakes.FakeEncoder(bundle.fingerprint), k=8)
+    found = bundle.calibration
+    assert found is not None
+    for result, figures in zip(results, (1, 2), strict=True):
+        assert len(result.hits) == 8
+        for hit in result.hits:
+            assert hit.strength == found.strength(hit.score, dim=64, figures=figures)
+    told = to_json(results, register=register)
+    for line, hit in zip(told["results"][0]["hits"], results[0].hits, strict=True):
+        assert hit.strength is not None
+        assert (line["share"], line["strength"]) == (hit.strength.share, hit.strength.text)
+    assert told["results"][0]["chance"] == results[0].chance != ""
+    page = to_html(results, register=register)
+    assert results[0].hits[0].strength is not None
+    assert results[0].hits[0].strength.sentence in page
+    assert "measured on 300 designs of made" in page
+
+
+def test_how_many_come_as_close_by_chance_is_said_of_the_first_and_the_last(
+    register: Register, bundle: Bundle
+) -> None:
+    [result, _] = search(register, queries(), fakes.FakeEncoder(bundle.fingerprint), k=8)
+    first, last = result.hits[0], result.hits[-1]
+    hits = [
+        replace(first, strength=Strength(0.001, True)),
+        replace(last, strength=Strength(0.25, False)),
+    ]
+    assert replace(result, hits=hits, compared_designs=80).chance == (
+        "by chance 80 unrelated designs hold fewer than 1 as close as rank 1, about 20 as rank 8"
+    )
+    alike = [replace(hit, strength=Strength(0.001, True)) for hit in result.hits]
+    assert replace(result, hits=alike).chance == (
+        "by chance 8 unrelated designs hold fewer than 1 as close as rank 8"
+    )
+
+
+def test_without_a_calibration_all_is_as_it_was(
+    register: Register, bundle: Bundle, tmp_path: Path
+) -> None:
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    with Register.create(tmp_path / "old", fakes.tiny_bundle(tmp_path / "plain")) as old:
+        old.add(fakes.designs(8), encoder)
+        bare = search(old, queries(), encoder, k=8)
+        told = to_json(bare, register=old)
+        page = to_html(bare, register=old)
+    assert all(hit.strength is None for result in bare for hit in result.hits)
+    assert [result.chance for result in bare] == ["", ""]
+    assert told["results"][0]["hits"][0]["strength"] is None
+    assert "unrelated" not in page.lower()
+    results = search(register, queries(), encoder, k=8)
+    for one, other in zip(results, bare, strict=True):
+        assert [(h.score, h.design.number) for h in one.hits] == [
+            (h.score, h.design.number) for h in other.hits
+        ]
+
+
+# ------------------------------------------------------------------ on the command line
+
+
+def test_the_command_measures_a_bundle_and_searches_tell_it_from_then_on(
+    run: Run, tmp_path: Path
+) -> None:
+    made = fakes.tiny_bundle(tmp_path / "mine")
+    write_designs(tmp_path / "grants", 24)
+    done = run("calibrate", made.folder, "--data", tmp_path / "grants")
+    assert done.code == 0, done.err
+    assert "24 designs, 48 figures of grants" in done.out
+    assert "only 24 designs" in done.err
+    told = json.loads(run("calibrate", made.folder, "--data", tmp_path / "grants", "--json").out)
+    assert told["calibration"]["sources"][0]["designs"] == 24
+    assert run("index", tmp_path / "grants", "-o", "r", "--bundle", made.folder).code == 0
+    drawing = tmp_path / "grants" / "00" / "00-01" / "T000" / "0.png"
+    found = run("search", drawing, "-r", "r")
+    assert found.code == 0, found.err
+    heading, first = (line for line in found.out.splitlines() if "score" in line or "T000" in line)
+    assert "strength" in heading
+    assert "< 1 in " in first
+    assert "by chance 24 unrelated designs hold" in found.out
+    [hit, *_] = json.loads(run("search", drawing, "-r", "r", "--json").out)["results"][0]["hits"]
+    assert hit["strength"] == f"fewer than 1 in {plain(1 / hit['share']):,}"
+
+
+def test_the_table_of_a_search_fits_a_terminal_of_80_letters(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fakes.tiny_bundle(tmp_path / "mine")
+    save_calibration(made.folder, calibration(fingerprint=made.fingerprint))
+    write_designs(tmp_path / "grants", 4)
+    run("index", tmp_path / "grants", "-o", "r", "--bundle", made.folder)
+    monkeypatch.setattr("edge_retrieval.cli.talk.PIPE_WIDTH", 80)
+    drawing = tmp_path / "grants" / "00" / "00-01" / "T000" / "0.png"
+    lines = run("search", drawing, "-r", "r").out.splitlines()
+    assert any("strength" in line for line in lines)
+    table = lines[: next(at for at, line in enumerate(lines) if "compared" in line)]
+    assert max(map(len, table)) <= 80
+
+
+def test_what_cannot_be_measured_is_one_line_and_a_hint_and_changes_nothing(
+    run: Run, tmp_path: Path
+) -> None:
+    made = fakes.tiny_bundle(tmp_path / "mine")
+    before = (made.folder / "bundle.json").read_bytes()
+    write_designs(tmp_path / "few", 3)
+    done = run("calibrate", made.folder, "--data", tmp_path / "few")
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+    assert (made.folder / "bundle.json").read_bytes() == before
+    with Register.create(tmp_path / "r", made):
+        pass
+    done = run("calibrate", tmp_path / "r", "--data", tmp_path / "few")
+    assert done.code == 2
+    assert "name the bundle" in " ".join(done.err.split())
