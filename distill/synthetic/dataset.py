@@ -95,18 +95,25 @@ def generate(
     Raises:
         ConfigError: A number is out of range, there is no such family, or the folder is not empty.
     """
-    _check(out, designs, views, size, workers, restyled)
+    check_request(out, designs, views, size, workers, restyled)
     chosen = chosen_families(families, without)
     plan = _Plan(out, seed, views, size, sheets, restyled, chosen)
     (out / "sheets").mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
     for rows in track(_write_all(plan, designs, workers), "Drawing designs", designs):
         records += rows
-    _write_table(out / "metadata.csv", records, SHEET_COLUMNS if sheets else COLUMNS)
+    write_table(out / "metadata.csv", records, SHEET_COLUMNS if sheets else COLUMNS)
     return GeneratedSet(out, designs, len(records), len({row["file_name"] for row in records}))
 
 
-def _check(out: Path, designs: int, views: int, size: int, workers: int, restyled: float) -> None:
+def check_request(
+    out: Path, designs: int, views: int, size: int, workers: int, restyled: float
+) -> None:
+    """Check what `generate` was asked for.
+
+    Raises:
+        ConfigError: A number is out of range, or the folder is not empty.
+    """
     if designs < 1:
         raise ConfigError(f"cannot make {designs} designs", hint="ask for 1 or more")
     if not 1 <= views <= len(VIEWS):
@@ -205,7 +212,7 @@ def _write_sheets(
     return rows
 
 
-def _write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -> None:
+def write_table(path: Path, records: Iterable[Record], columns: Sequence[str]) -> None:
     """Write the table under another name first: where it stands, the set is complete."""
     unfinished = path.with_suffix(".part")
     with unfinished.open("w", newline="", encoding="utf-8") as file:

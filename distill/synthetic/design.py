@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -107,14 +108,18 @@ def lines_of(design: SyntheticDesign, view: str, *, frame: int, seed: int) -> li
     if view not in VIEWS:
         raise ConfigError(f"no view {view!r}", hint=f"choose from {', '.join(VIEWS)}")
     rng = generator(seed, design.family.key, design.index, view, "lines")
-    resolution = int(np.clip(frame * 1.25, 280, 720))
-    strokes = figure_strokes(design.mesh, design.style, view, rng, resolution)
+    strokes = figure_strokes(design.mesh, design.style, view, rng, resolution_for(frame))
     if design.style.wobble and strokes:
-        strokes = _wobbled(strokes, design.style.wobble, rng)
+        strokes = wobbled(strokes, design.style.wobble, rng)
     return strokes
 
 
-def _wobbled(strokes: list[Stroke], wobble: float, rng: np.random.Generator) -> list[Stroke]:
+def resolution_for(frame: int) -> int:
+    """Return the pixels a side at which lines are found for a figure shown at `frame` pixels."""
+    return int(np.clip(frame * 1.25, 280, 720))
+
+
+def wobbled(strokes: list[Stroke], wobble: float, rng: np.random.Generator) -> list[Stroke]:
     """Move all points by smooth noise, as a hand without a ruler does."""
     together = np.concatenate([stroke.points for stroke in strokes])
     shift = np.column_stack([smooth_noise(rng, together, 14) for _ in range(2)]) - 0.5
@@ -146,9 +151,31 @@ def draw(
         raise ConfigError(
             f"a figure of {size} pixels shows nothing", hint="use a size of 32 or more"
         )
-    style = design.style
     strokes = lines_of(design, view, frame=size, seed=seed)
     rng = generator(seed, design.family.key, design.index, view, "page")
+    return inked(strokes, design.style, rng, size=size, label=label)
+
+
+def inked(
+    strokes: Sequence[Stroke],
+    style: Style,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    label: str | None = None,
+) -> Pixels:
+    """Put strokes of the unit frame on paper, and scan it if the style says so.
+
+    Args:
+        strokes: A figure, from `lines_of`.
+        style: The hand that draws.
+        rng: Of this page: where the figure stands, specks of the scan.
+        size: Pixels a side.
+        label: A caption under the figure; None: no caption.
+
+    Returns:
+        (size, size) grey values, 0 ink, 255 paper.
+    """
     factor = 3 if size <= 384 else 2
     side = size * factor
     room = CAPTION_ROOM if label else 0.0

@@ -5,6 +5,7 @@ Strokes are in units of the frame, [0, 1] from left to right and from top to bot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from distill.synthetic.geometry import Points
 from distill.synthetic.hidden_lines import (
     Camera,
     FeatureLines,
+    Scene,
     Segments,
     feature_lines,
     look,
@@ -162,7 +164,12 @@ def camera_of(style: Style, view: str) -> Camera:
 
 
 def figure_strokes(
-    mesh: Mesh, style: Style, view: str, rng: np.random.Generator, frame: int
+    mesh: Mesh,
+    style: Style,
+    view: str,
+    rng: np.random.Generator,
+    frame: int,
+    find: Callable[[Scene], FeatureLines] = feature_lines,
 ) -> list[Stroke]:
     """Draw a mesh from one side.
 
@@ -172,12 +179,13 @@ def figure_strokes(
         view: One of `VIEWS`.
         rng: Of this figure: places of stipple dots and gaps.
         frame: Pixels a side at which lines are found; about the size at which they are shown.
+        find: Finds the lines that make the shape.
 
     Returns:
         Strokes, faint ones first.
     """
     scene = look(mesh, camera_of(style, view), frame)
-    lines = feature_lines(scene)
+    lines = find(scene)
     # A drawing of many lines takes thinner ones, or a fan's grille turns black.
     width = style.width * float(np.clip((14 / (_total(lines) / frame + 1e-3)) ** 0.35, 0.5, 1.15))
     strokes: list[Stroke] = []
