@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from baselines import RESULTS, read_figures, unit
+from figures import RESULTS, read_figures, unit
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
 from distill.config import TrainConfig

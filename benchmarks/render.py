@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cost_tables
+import model_tables
 import page_tables
 import search_tables
 
@@ -35,37 +36,6 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """Write a Markdown table; the first column is text, the others are figures."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def score(row: dict[str, Any], level: str, relevance: str, measure: str) -> str:
-    """Find one figure among a contestant's scores."""
-    for found in row["scores"]:
-        if found["level"] == level and found["relevance"] == relevance:
-            return f"{found['values'][measure]:.3f}"
-    return ""
-
-
-def baselines() -> str:
-    """The encoders side by side on real drawings."""
-    result = load("baselines")
-    rows = [
-        [
-            row["encoder"],
-            score(row, "design", "inclusive", "mAP"),
-            score(row, "design", "inclusive", "hit_rate@1"),
-            score(row, "subclass", "exclusive", "mAP"),
-            score(row, "class", "exclusive", "mAP"),
-            f"{row['cpu_seconds_per_figure'] * 1e3:.1f} ms",
-        ]
-        for row in result["rows"]
-    ]
-    head = ["encoder", "patent mAP", "patent hit_rate@1", "subclass mAP", "class mAP", "CPU/figure"]
-    gallery = (
-        f"{result['designs']} designs, {result['figures']} figures ({result['source']});"
-        f" {result['convention']}. Subclass and class: exclusive (figures that agree deeper are"
-        " taken out of the ranking). CPU/figure: fit and embed, one run, processor time."
-    )
-    return table(head, rows) + "\n\n" + gallery
 
 
 def cut() -> str:
@@ -300,13 +270,14 @@ def crashes() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "crashes": crashes,
-    "baselines": baselines,
     "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
     "warm": lambda: cost_tables.warm(load("warm"), table),
     "cut": cut,
     "decoding": lambda: page_tables.decoding(load("decoding"), table),
     "indexing": lambda: page_tables.indexing(load("indexing"), table),
     "latency": latency,
+    "model": lambda: model_tables.model(load("model"), table),
+    "model_full": lambda: model_tables.model_full(load("model"), table),
     "quantization": quantization,
     "losses_scratch": lambda: losses("losses-scratch"),
     "heads": heads,
