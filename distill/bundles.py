@@ -38,6 +38,7 @@ class Parts:
         levels: Names of the taxonomy levels, coarse to fine.
         golden_images: ``(G, H, W)`` uint8.
         golden_embeddings: ``(G, D)``, of the FP32 network in torch.
+        prefixes: So many of the first numbers were trained to stand alone.
         history: How the weights came to be.
     """
 
@@ -46,6 +47,7 @@ class Parts:
     levels: tuple[str, ...]
     golden_images: NDArray[np.uint8]
     golden_embeddings: Embeddings
+    prefixes: tuple[int, ...]
     history: Mapping[str, Any]
 
     def named(self, precision: str, format: str) -> str:
@@ -106,6 +108,7 @@ class Parts:
             golden_images=self.golden_images,
             golden_embeddings=self.golden_embeddings,
             golden_tolerance=tolerance,
+            prefixes=self.prefixes,
             provenance={
                 **self.history,
                 "export": {"created": now(), "versions": versions(), **facts},

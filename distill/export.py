@@ -176,6 +176,7 @@ def export_run(
         levels=cut.levels,
         golden_images=golden,
         golden_embeddings=embed(fit_batch(list(golden), cut.preprocessing)),
+        prefixes=config.prefixes,
         history=history(run, config),
     )
     if (alike := _likeness(parts.golden_embeddings)) > ALIKE:

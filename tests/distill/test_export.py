@@ -32,7 +32,7 @@ from edge_retrieval.drawing import Preprocessing, fit, fit_batch
 from edge_retrieval.encoder import embed_figures, golden_check, load_encoder
 from edge_retrieval.errors import BundleError, ConfigError, MissingExtraError
 
-CONFIG = TrainConfig(backbone="test_efficientnet", size=32, dim=8, held_out=0.2)
+CONFIG = TrainConfig(backbone="test_efficientnet", size=32, dim=8, held_out=0.2, prefixes=(8, 4))
 ANY = Limits(max_drop=1.0, min_overlap=0.0, budget=0.1)
 """Lets everything pass, and tries one candidate a format."""
 NONE = Limits(max_drop=0.0, min_overlap=1.0, budget=0.1)
@@ -107,6 +107,14 @@ def test_golden_drawings_hold_on_the_machine_that_exported(exported: ExportResul
         assert bundle.golden_tolerance < found <= 1.0 + 1e-6
         assert np.array_equal(bundle.golden().images, exported.bundles[0].golden().images)
     assert exported.bundles[0].golden_tolerance > 0.998
+
+
+def test_a_bundle_names_the_first_numbers_that_were_trained_to_stand_alone(
+    exported: ExportResult,
+) -> None:
+    for bundle in exported.bundles:
+        assert bundle.prefixes == (4,)
+        assert load_encoder(bundle, dim=4, threads=1).dim == 4
 
 
 def test_golden_embeddings_are_those_of_torch(exported: ExportResult, run: Path) -> None:
