@@ -12,7 +12,8 @@ import numpy as np
 from edge_retrieval.arrays import Codes, Embeddings
 from edge_retrieval.drawing import FigureImage, cut_sheet, whole_sheet
 from edge_retrieval.encoder import Encoder, embed_figures
-from edge_retrieval.errors import DrawingError, EvaluationError
+from edge_retrieval.encoder.prefix import cut_rows
+from edge_retrieval.errors import ConfigError, DrawingError, EvaluationError
 from edge_retrieval.metrics import RetrievalScores, by_design, leave_one_out
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
@@ -78,18 +79,28 @@ class Evaluation:
         }
 
 
-def evaluate_register(register: Register, *, keep: Keep | None = None) -> Evaluation:
+def evaluate_register(
+    register: Register, *, dim: int | None = None, keep: Keep | None = None
+) -> Evaluation:
     """Let every figure of a register search among all the others.
 
     Args:
         register: An open one.
+        dim: Use so many of the first numbers of its vectors; None: all.
         keep: Tells the wanted designs by their numbers; the others are neither searched with nor
             in. None: all are wanted.
 
     Raises:
         EvaluationError: Fewer than two figures.
         RegisterError: A damaged vector: it must not be measured.
+        ConfigError: The encoder was not trained for so many numbers, or the register has fewer.
     """
+    own = register.bundle.dim
+    if dim is not None and register.bundle.cut(dim).dim > own:
+        raise ConfigError(
+            f"{register.folder}: holds {own} numbers a figure, not {dim}",
+            hint=f"leave out --dim, or choose one up to {own}",
+        )
     rows = register.living_rows()  # those of removed designs are left out
     left_out = 0
     if keep is not None:
@@ -101,7 +112,9 @@ def evaluate_register(register: Register, *, keep: Keep | None = None) -> Evalua
         rows = rows[np.isin(designs, present[wanted])]
     register.check_batches_of(0, len(register.vectors))
     vectors = register.vectors if len(rows) == len(register.vectors) else register.vectors[rows]
-    return _scored(vectors, register.codes()[rows], register.levels, other_parts=left_out)
+    return _scored(
+        cut_rows(vectors, dim or own), register.codes()[rows], register.levels, other_parts=left_out
+    )
 
 
 def evaluate_source(

@@ -221,7 +221,9 @@ def pixels_of(data: bytes) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
-def tiny_bundle(folder: Path, *, name: str = "tiny", golden: int = 2) -> Bundle:
+def tiny_bundle(
+    folder: Path, *, name: str = "tiny", golden: int = 2, prefixes: Sequence[int] = ()
+) -> Bundle:
     """Save a bundle of 1 kB; another number of golden drawings gives another fingerprint."""
     images = np.full((golden, PREPROCESSING.size, PREPROCESSING.size), 255, np.uint8)
     for i, image in enumerate(images):
@@ -237,6 +239,7 @@ def tiny_bundle(folder: Path, *, name: str = "tiny", golden: int = 2) -> Bundle:
         golden_embeddings=embed_figures(FakeEncoder(""), list(images)),
         golden_tolerance=0.999,
         provenance={"made": "for tests"},
+        prefixes=prefixes,
     )
 
 

@@ -25,6 +25,7 @@ PINNED = ALL_PINNED / "bundle-1"
 FINGERPRINTS = {
     "bundle-1": "6e3a95bc9b06a21379f9548546879cbd3635aad4b6dc697e6873844d8f83066a",
     "bundle-2": "a67c82371be6908dbe9ffc87c883d0148de16c300b99b0d00e1b63c4fe76c2f1",
+    "bundle-2-told": "76a0ef0b9e8b1227c4643a4af1422a6a1af8130e724e6c6c73266ed7407816d9",
     "bundle-2-openvino": "0ae72e992f7ae31585d88efe4583ffcce37d28572237f0a7686a90d0d8279f07",
 }
 
@@ -82,6 +83,18 @@ def test_the_pinned_bundles_open_and_run_for_ever(name: str) -> None:
         pytest.importorskip("openvino")
     encoder = load_encoder(bundle, backend=bundle.format, threads=1)
     assert golden_check(bundle, encoder) >= bundle.golden_tolerance
+
+
+def test_a_pinned_bundle_tells_its_prefixes_and_what_its_scores_mean_for_ever() -> None:
+    bundle = Bundle.open(ALL_PINNED / "bundle-2-told")
+    assert bundle.prefixes == (16, 32)
+    assert bundle.calibration is not None
+    assert [(t.dim, t.figures, t.pairs) for t in bundle.calibration.tables] == [
+        (dim, figures, pairs) for dim in (16, 32, 64) for figures, pairs in ((1, 864), (2, 432))
+    ]
+    told = [bundle.calibration.strength(score, dim=64) for score in (0.2, 0.6, 0.99)]
+    said = [strength.text for strength in told if strength is not None]
+    assert said == ["most", "1 in 5", "fewer than 1 in 100"]
 
 
 def test_a_bundle_of_schema_1_is_onnx_and_knows_no_scaling() -> None:

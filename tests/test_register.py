@@ -33,6 +33,7 @@ from edge_retrieval.register import Register, adding, making
 from edge_retrieval.register.columns import load_columns, same_columns
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.files import writer_lock
+from edge_retrieval.register.manifest import SCHEMA
 from edge_retrieval.register.repairing import can_mend, faults_of, repair
 from edge_retrieval.register.tabling import make_columns
 from edge_retrieval.search import query_from_bytes, search
@@ -397,7 +398,7 @@ def test_a_folder_without_a_register_is_told(tmp_path: Path) -> None:
 
 def test_a_register_of_a_newer_version_is_refused(copied: Path) -> None:
     manifest = json.loads((copied / "register.json").read_text())
-    (copied / "register.json").write_text(json.dumps(manifest | {"schema": 3}))
+    (copied / "register.json").write_text(json.dumps(manifest | {"schema": SCHEMA + 1}))
     with pytest.raises(RegisterError, match="newer") as caught:
         Register.open(copied)
     assert "upgrade" in caught.value.hint
@@ -505,6 +506,20 @@ def test_a_pinned_register_of_schema_2_opens_for_ever(tmp_path: Path) -> None:
         [result] = search(register, [query], load_encoder(register.bundle))
         assert [hit.design.number for hit in result.hits] == ["D0002", "D0000"]
         assert register.snapshot == SNAPSHOT
+
+
+def test_a_pinned_register_of_schema_3_opens_for_ever(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(fakes.PINNED / "register-3", tmp_path / "register-3"))
+    with Register.open(folder) as register:
+        assert register.verify() == []
+        assert (register.designs_count, register.figures_count) == (3, 6)
+        assert register.vectors.shape == (6, 16)
+        assert (register.bundle.dim, register.bundle.whole.dim) == (16, 64)
+        query = query_from_bytes(register.picture(5), "q", cut=False)
+        [result] = search(register, [query], load_encoder(register.bundle))
+        assert result.hits[0].design.number == "D0002"
+        assert result.hits[0].strength is not None
+        assert register.snapshot == "bcf12ffcc301ddbe"
 
 
 # Kills and company

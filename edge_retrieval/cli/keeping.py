@@ -47,6 +47,7 @@ def info(register_path: RegisterArgument, as_json: JsonFlag = False) -> None:
             "bundle": register.bundle.name,
             "precision": register.bundle.precision,
             "fingerprint": register.bundle.fingerprint,
+            "dim": register.bundle.dim,
             "snapshot": register.snapshot,
             "generation": register.generation,
             "dead rows": len(register.columns.dead_rows),

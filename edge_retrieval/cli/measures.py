@@ -14,6 +14,7 @@ from edge_retrieval.cli.talk import (
     EXIT_FIXABLE,
     EXIT_SKIPPED,
     BackendOption,
+    DimOption,
     JsonFlag,
     RegisterOption,
     StrictFlag,
@@ -57,6 +58,7 @@ def evaluate(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Measure a run even on what it was trained on.")
     ] = False,
+    dim: DimOption = None,
     backend: BackendOption = None,
     threads: Annotated[
         int | None, typer.Option("--threads", help="Of the encoder.", min=1, max=MOST_THREADS)
@@ -79,15 +81,17 @@ def evaluate(
     keep, kept = part_of_split(split, part)
     if data is None:
         _refuse_all_but_a_register(subject, checkpoint or allow_leak or threads or backend)
-        scores, facts = _of_register(subject or Path(), keep)
+        scores, facts = _of_register(subject or Path(), dim, keep)
     elif subject is not None and (subject / "config.toml").is_file():
-        if backend or threads:
-            raise typer.BadParameter("--backend and --threads are for a bundle; a run uses torch")
+        if backend or threads or dim:
+            raise typer.BadParameter(
+                "--backend, --threads and --dim are for a bundle; a run uses torch, and all of it"
+            )
         scores, facts = _of_run(subject, data, checkpoint or "best", allow_leak, keep)
     else:
         if checkpoint or allow_leak:
             raise typer.BadParameter("--checkpoint and --allow-leak are for a run folder")
-        scores, facts = _of_bundle(subject, data, backend, threads, keep)
+        scores, facts = _of_bundle(subject, data, dim, backend, threads, keep)
     facts = {**facts, **kept}
     from edge_retrieval.sources import Note
 
@@ -129,7 +133,9 @@ def part_of_split(file: Path | None, part: str | None) -> tuple[Keep | None, dic
     return read_split(file).within(part), {"split": f"{part} part of {file.name}"}
 
 
-def _of_register(folder: Path, keep: Keep | None) -> tuple[Evaluation, Mapping[str, object]]:
+def _of_register(
+    folder: Path, dim: int | None, keep: Keep | None
+) -> tuple[Evaluation, Mapping[str, object]]:
     from edge_retrieval.evaluate import evaluate_register
     from edge_retrieval.register import Register
 
@@ -139,8 +145,9 @@ def _of_register(folder: Path, keep: Keep | None) -> tuple[Evaluation, Mapping[s
             "register": str(folder),
             "bundle": register.bundle.name,
             "fingerprint": register.bundle.fingerprint,
+            "dim": dim or register.bundle.dim,
         }
-        return evaluate_register(register, keep=keep), facts
+        return evaluate_register(register, dim=dim, keep=keep), facts
     finally:
         register.close()
 
@@ -148,23 +155,28 @@ def _of_register(folder: Path, keep: Keep | None) -> tuple[Evaluation, Mapping[s
 def _of_bundle(
     folder: Path | None,
     source: Path,
+    dim: int | None,
     backend: str | None,
     threads: int | None,
     keep: Keep | None,
 ) -> tuple[Evaluation, Mapping[str, object]]:
     from edge_retrieval.encoder import load_encoder
     from edge_retrieval.evaluate import evaluate_source
+    from edge_retrieval.register import is_register
+    from edge_retrieval.register.opening import open_bundle as bundle_of_register
 
-    if folder is not None and (folder / "bundle" / "bundle.json").is_file():
-        folder = folder / "bundle"  # a register: the encoder that it keeps
-    bundle = open_bundle(folder)
+    if folder is not None and is_register(folder):
+        _, bundle = bundle_of_register(folder)
+    else:
+        bundle = open_bundle(folder)
     encoder = load_encoder(
-        bundle, backend=chosen_backend(bundle, backend, threads), threads=threads
+        bundle, dim=dim, backend=chosen_backend(bundle, backend, threads), threads=threads
     )
     facts = {
         "source": str(source),
         "bundle": bundle.name,
-        "fingerprint": bundle.fingerprint,
+        "fingerprint": encoder.fingerprint,
+        "dim": encoder.dim,
         "backend": encoder.backend,
     }
     return evaluate_source(source, encoder, keep=keep, track=bar), facts
@@ -196,7 +208,7 @@ def _of_run(
     return found.scores, facts
 
 
-UNNAMED = ("fingerprint", "leaks")
+UNNAMED = ("fingerprint", "dim", "leaks")
 """Facts for a program, not for a person."""
 
 TITLES = {

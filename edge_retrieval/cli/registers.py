@@ -15,6 +15,7 @@ from edge_retrieval.cli.talk import (
     EXIT_SKIPPED,
     BackendOption,
     BundleOption,
+    DimOption,
     JsonFlag,
     StrictFlag,
     bar,
@@ -28,6 +29,8 @@ from edge_retrieval.cli.talk import (
 from edge_retrieval.errors import SourceError
 
 if TYPE_CHECKING:
+    from edge_retrieval.bundle import Bundle
+    from edge_retrieval.register import Register
     from edge_retrieval.sources import Design, Problem
 
 LOOK_AHEAD = 32
@@ -60,6 +63,7 @@ def index(
         typer.Option("--source", help="auto, uspto, deeppatent2, folder or table."),
     ] = "auto",
     bundle: BundleOption = None,
+    dim: DimOption = None,
     backend: BackendOption = None,
     jobs: Annotated[
         int | None,
@@ -89,11 +93,13 @@ def index(
     total = len(first) if len(first) < LOOK_AHEAD else expected_designs(source, kind=kind)
     is_new = not is_register(out)
     if is_new:
-        register = Register.create(out, open_bundle(bundle), levels_of(first))
+        encoding = open_bundle(bundle)
+        encoding = encoding if dim is None else encoding.cut(dim)
+        register = Register.create(out, encoding, levels_of(first))
     else:
         register = Register.open(out)
+        encoding = cut_like(register, open_bundle(bundle) if bundle else register.bundle, dim)
     try:
-        encoding = open_bundle(bundle) if bundle is not None else register.bundle
         encoder = load_encoder(encoding, backend=chosen_backend(encoding, backend))
         result = register.add(
             Counted(itertools.chain(first, designs), total or 0),
@@ -166,6 +172,14 @@ def index(
     if result.problems:
         say(f"skipped: {count(len(result.problems), 'input')}")
         raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
+
+
+def cut_like(register: Register, bundle: Bundle, dim: int | None) -> Bundle:
+    """Return a bundle cut as was asked for, else as the register's is, if it can be."""
+    if dim is not None:
+        return bundle.cut(dim)
+    own = register.bundle.dim
+    return bundle.cut(own) if own in bundle.whole.prefixes else bundle.whole
 
 
 def levels_of(items: Iterable[Design | Problem]) -> tuple[str, ...]:

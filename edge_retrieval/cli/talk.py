@@ -358,6 +358,14 @@ BackendOption = Annotated[
         " Default: what the bundle is made for.",
     ),
 ]
+DimOption = Annotated[
+    int | None,
+    typer.Option(
+        "--dim",
+        help="Use so many of the first numbers of an embedding: smaller and faster, of a bundle"
+        " that was trained for it.",
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StrictFlag = Annotated[
     bool, typer.Option("--strict", help="Exit with 1 if anything had to be skipped.")

@@ -28,19 +28,20 @@ def to_json(
         problems: What could not be searched with, and why.
 
     Returns:
-        `{"schema", "register", "bundle", "fingerprint", "snapshot", "problems", "results"}`; each
-        result has `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`, `exact`,
-        `overlap` (None where exact), `statement`, `chance`, `notes`, `hits`, and each hit `rank`,
-        `score`, `share` (of unrelated designs, at most so many reach the score) and `strength`
-        (the same in words), both None where the bundle does not tell, `design`, what is known of
-        the design, and the best pair: `figure` of the design and `query_figure`, both counted
-        from 1.
+        `{"schema", "register", "bundle", "fingerprint", "dim", "snapshot", "problems", "results"}`;
+        each result has `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`,
+        `exact`, `overlap` (None where exact), `statement`, `chance`, `notes`, `hits`, and each hit
+        `rank`, `score`, `share` (of unrelated designs, at most so many reach the score) and
+        `strength` (the same in words), both None where the bundle does not tell, `design`, what is
+        known of the design, and the best pair: `figure` of the design and `query_figure`, both
+        counted from 1.
     """
     return {
         "schema": SCHEMA,
         "register": str(register.folder),
         "bundle": register.bundle.name,
         "fingerprint": register.bundle.fingerprint,
+        "dim": register.bundle.dim,
         "snapshot": register.snapshot,
         "problems": list(problems),
         "results": [

@@ -103,6 +103,7 @@ def _dates(design: DesignRecord) -> str:
 
 def _facts(register: Register, settings: Mapping[str, object]) -> dict[str, str]:
     """Return what is needed to repeat the search."""
+    bundle = register.bundle
     words = {True: "yes", False: "no"}
     asked = ", ".join(
         f"{name}: {words[value] if isinstance(value, bool) else value}"
@@ -115,7 +116,8 @@ def _facts(register: Register, settings: Mapping[str, object]) -> dict[str, str]
         "Searched": now().replace("T", " ").replace("+00:00", " UTC"),
         "Settings": asked,
         "Register": f"{register.folder.absolute().name}, snapshot {register.snapshot}",
-        "Encoder": f"{register.bundle.name}, {register.bundle.precision}",
+        "Encoder": f"{register.bundle.name}, {register.bundle.precision}"
+        + (f", the first {bundle.dim} of {bundle.whole.dim} numbers" if bundle.cut_of else ""),
         "Fingerprint": register.bundle.fingerprint,
         "Score": "cosine of the two embeddings: 1 is the same drawing; a design has the score of "
         "its best pair of figures",

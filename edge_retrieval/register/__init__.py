@@ -8,8 +8,8 @@ it is believed, and each commit that changes what can be found gives the registe
 chained to the one before. One writer at a time holds `writer.lock`; a reader holds one transaction,
 so that it sees one snapshot, never waits for the writer and never makes it wait.
 
-    register.json    schema, levels, bundle's name, fingerprint and dim, SHA-256 of the bundle's
-                     files; immutable, written last
+    register.json    schema, levels, bundle's name, fingerprint and dim (of its cut, where only the
+                     first numbers are kept), SHA-256 of the bundle's files; immutable, written last
     designs.sqlite   in WAL mode, user_version 2, tables: state (generation, epoch, snapshot),
                      designs, nodes (the label tree), sheets (by SHA-256), figures (one per row of
                      vectors; the place of its picture), batches (rows committed together), problems

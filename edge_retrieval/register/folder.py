@@ -39,7 +39,8 @@ class Register:
 
     Attributes:
         folder: Where it is.
-        bundle: Its copy of the bundle whose encoder made its vectors.
+        bundle: Its copy of the bundle whose encoder made its vectors; a cut of it, if they are the
+            first numbers of the embeddings only.
         levels: Names of the taxonomy levels, coarse to fine; the last is the design.
     """
 
@@ -57,7 +58,8 @@ class Register:
 
         Args:
             folder: Where; must not exist, or be empty.
-            bundle: What will make its vectors; copied into it.
+            bundle: What will make its vectors; copied into it. A cut of one, by `Bundle.cut`, makes
+                shorter ones.
             levels: Names of the taxonomy levels, coarse to fine; the last is the design.
 
         Raises:
@@ -303,10 +305,13 @@ class Register:
     def require(self, encoder: Encoder | Bundle) -> None:
         """Refuse an encoder, or its bundle, that did not make these vectors."""
         if encoder.fingerprint != self.bundle.fingerprint:
+            own, other = (
+                f"({one.fingerprint[:12]}, {one.dim} numbers a figure)"
+                for one in (self.bundle, encoder)
+            )
             raise BundleMismatchError(
-                f"{self.folder}: made by the bundle {self.bundle.name} "
-                f"({self.bundle.fingerprint[:12]}), not by {encoder.fingerprint[:12]}",
-                hint="leave out --bundle to use its own, or make another register with -o",
+                f"{self.folder}: made by the bundle {self.bundle.name} {own}, not by {other}",
+                hint="leave out --bundle and --dim to use its own, or make another with -o",
             )
 
     def design(self, number: str) -> DesignRecord:

@@ -1,4 +1,8 @@
-"""`register.json`: what makes a folder a register. Written once, last of all."""
+"""`register.json`: what makes a folder a register. Written once, last of all.
+
+Schema 3 is that of a register whose vectors are the first numbers of the embeddings: a program that
+does not know of such would read them wrong. All others stay of schema 2, which more programs read.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from edge_retrieval.provenance import now, sha256_of, versions
 from edge_retrieval.register.files import replace_whole
 from edge_retrieval.register.state import AGAIN
 
-SCHEMA = 2
+SCHEMA, SCHEMA_WHOLE = 3, 2
 MANIFEST = "register.json"
 
 
@@ -23,13 +27,14 @@ class Manifest(NamedTuple):
 
     levels: tuple[str, ...]
     fingerprint: str
+    dim: int
 
 
 def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
     """Write register.json, down to the disk, all or nothing."""
     files = [path for path in sorted((folder / "bundle").rglob("*")) if path.is_file()]
     manifest: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": SCHEMA_WHOLE if bundle.cut_of is None else SCHEMA,
         "levels": list(levels),
         "bundle": {"name": bundle.name, "fingerprint": bundle.fingerprint, "dim": bundle.dim},
         "files": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
@@ -73,7 +78,8 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if not isinstance(manifest, dict) or manifest.get("check") != _check(manifest):
         raise RegisterError(f"{path}: damaged, or changed by hand", hint=AGAIN)
-    return Manifest(tuple(manifest["levels"]), manifest["bundle"]["fingerprint"])
+    made_by = manifest["bundle"]
+    return Manifest(tuple(manifest["levels"]), made_by["fingerprint"], made_by["dim"])
 
 
 def damages_of_manifest(folder: Path) -> Iterator[str]:
