@@ -157,7 +157,7 @@ def untrained_ones(bundle: Bundle, work: Path) -> list[Contestant]:
     found = []
     for seed in SEEDS:
         trained = dict(bundle.provenance["config"])
-        config = TrainConfig(**(trained | {"weights": "none", "teacher": "", "seed": seed}))
+        config = TrainConfig(**(trained | {"weights": "none", "seed": seed}))
         name = f"{config.backbone}, untrained, {config.size} px, seed {seed}"
         file = work / f"untrained-{config.backbone}-{config.size}-{config.dim}-{seed}.onnx"
         network = _exported(make_student(config).eval(), config, file)

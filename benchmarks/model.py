@@ -54,6 +54,8 @@ from edge_retrieval.taxonomy import partial_codes
 SPLITS = Path(__file__).parents[1] / "models" / "splits"
 MADE = {"designs": 200, "seed": 2, "views": 6, "restyled": 1.0}
 """Of each figure of a made design the hand differs: a style must not tell what belongs together."""
+HEADLINE = "patent mAP"
+"""What encoders are held against one another by."""
 BATCH = 16
 ROUNDS, AT_ONCE = 15, 8
 """Rounds of timing, and figures of each encoder in a round, one at a time."""
@@ -178,25 +180,27 @@ def measured(
         values = kept[name] = gallery.values(embeddings)
         draws = resamplings[name]
         against = reference.get(name)
-        told[name] = {
-            measure: _told(own, draws, against[measure] if against else own)
-            for measure, own in values.items()
-        }
+        told[name] = {measure: _told(own, draws) for measure, own in values.items()}
+        if told[name][HEADLINE] is not None:
+            own, other = values[HEADLINE], (against or values)[HEADLINE]
+            told[name][HEADLINE] |= _compared(own, other, draws)
     return told, kept
 
 
-def _told(own: Values, draws: Resampling, other: Values) -> dict[str, Any] | None:
+def _told(own: Values, draws: Resampling) -> dict[str, Any] | None:
     found = draws.interval(own)
-    if found is None:
-        return None
-    sums, queries = draws.sums(own)
+    return None if found is None else dict(found._asdict())
+
+
+def _compared(own: Values, other: Values, draws: Resampling) -> dict[str, Any]:
+    """Return how one encoder stands to another, and what each patent adds to its mean."""
     ratio = draws.ratio(own, other)
+    sums, queries = draws.sums(own)
     return {
-        **found._asdict(),
         "difference": draws.difference(own, other)._asdict(),
         "ratio": None if ratio is None else ratio._asdict(),
-        "patent_sums": [round(float(value), 6) for value in sums],
-        "patent_queries": queries.tolist(),
+        "patent_sums": " ".join(f"{value:.6g}" for value in sums),
+        "patent_queries": " ".join(map(str, queries)),
     }
 
 

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
+from distill.config import TrainConfig
+from distill.model import TorchEncoder, make_student, preprocessing_of
 from distill.teacher import _combined
+from edge_retrieval.bundle import default_bundle_path
 from edge_retrieval.drawing import Preprocessing, fit_batch
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.metrics import leave_one_out
@@ -276,9 +280,9 @@ def test_a_result_becomes_tables_and_a_picture_whose_labels_do_not_overlap(
     }  # fmt: skip
     first = rows[0]["galleries"]["test"]["patent mAP"]
     assert first["difference"]["value"] == 0.0 and first["ratio"]["high"] == 1.0
-    assert sum(first["patent_sums"]) / sum(first["patent_queries"]) == pytest.approx(
-        first["value"], abs=1e-5
-    )
+    sums, queries = (map(float, first[f"patent_{what}"].split()) for what in ("sums", "queries"))
+    assert sum(sums) / sum(queries) == pytest.approx(first["value"], abs=1e-5)
+    assert "ratio" not in rows[0]["galleries"]["test"]["hit_rate@1"]
 
     def table(head: list[str], lines: list[list[str]]) -> str:
         assert all(len(line) == len(head) for line in lines)
@@ -295,3 +299,28 @@ def test_every_script_of_the_comparison_is_importable_alone() -> None:
     for name in ("figures", "ranking", "encoders", "model_plot", "model_tables", "model"):
         __import__(name)
         assert sys.modules[name].__doc__
+
+
+def test_a_run_or_a_bundle_can_be_the_teacher_and_nothing_else(
+    three: tuple[Any, Any, Any], tmp_path: Path
+) -> None:
+    from encoders import of_bundle, teacher
+
+    config = TrainConfig(backbone="test_efficientnet", size=32, dim=8)
+    run = tmp_path / "run"
+    run.mkdir()
+    config.save(run / "config.toml")
+    student = make_student(config).eval()
+    save_file(student.state_dict(), run / "best.safetensors")
+    found = teacher(run, tmp_path)
+    assert found.group == "teacher" and found.bytes and "test_efficientnet, 32 px" in found.name
+    patents = three[0]
+    images = patents.images(found.preprocessing, slice(0, len(patents)))
+    expected = TorchEncoder(student, preprocessing_of(config)).embed(images)
+    assert np.allclose(found.embed(images), expected, atol=1e-4)
+    bundle = default_bundle_path()
+    own, taught = of_bundle(bundle), teacher(bundle, tmp_path)
+    assert own.prefixes == (64, 32) and taught.prefixes == ()
+    assert own.group == "ours" and taught.group == "teacher" and taught.name != own.name
+    with pytest.raises(ConfigError, match="no run and no bundle"):
+        teacher(tmp_path / "nothing", tmp_path)
