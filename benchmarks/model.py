@@ -43,6 +43,7 @@ from figures import RESULTS, Figures, read_squares, unit
 from model_plot import draw
 from ranking import MEASURES, RESAMPLES, Resampling, Values, query_values
 
+from distill.leaks import refuse_leaks, signatures
 from distill.synthetic import generate
 from edge_retrieval.arrays import Codes, Embeddings
 from edge_retrieval.bundle import Bundle, default_bundle_path
@@ -133,6 +134,20 @@ def galleries_of(
     training[ranges[1]] = training[ranges[2]] = True
     training &= own
     return every, training, galleries
+
+
+def refuse_twins(patents: Figures, others: Figures, split: Split) -> None:
+    """Refuse to measure where a test patent is, by its drawings, one that ours may have trained on.
+
+    Raises:
+        EvaluationError: It is; the surest pair is named.
+    """
+    test = np.array([split.part_of(number) == "test" for number in patents.designs], bool)
+    size = min(patents.squares, key=lambda side: abs(side - 128))
+    seen = Figures.joined([patents.only(~test), others.without_designs(patents.designs)])
+    parts = ((part, signatures(part.squares[size])) for part in (seen, patents.only(test)))
+    (trained, trained_sig), (tested, tested_sig) = parts
+    refuse_leaks(trained_sig, trained.designs, tested_sig, tested.designs)
 
 
 def embedded(contestant: Contestant, figures: Figures, training: np.ndarray) -> Embeddings:
@@ -254,6 +269,7 @@ def main() -> None:
     sizes = sorted({one.preprocessing.size for one in contestants})
     patents, others, made = (read_squares(p, sizes) for p in (args.source, args.distractors, drawn))
     split = read_split(SPLITS / "uspto-multiview.toml")
+    refuse_twins(patents, others, split)
     every, training, galleries = galleries_of(patents, others, made, split)
     resamplings = {name: gallery.resampling() for name, gallery in galleries.items()}
 

@@ -16,7 +16,7 @@ from distill.model import TorchEncoder, make_student, preprocessing_of
 from distill.teacher import _combined
 from edge_retrieval.bundle import default_bundle_path
 from edge_retrieval.drawing import Preprocessing, fit_batch
-from edge_retrieval.errors import ConfigError
+from edge_retrieval.errors import ConfigError, EvaluationError
 from edge_retrieval.metrics import leave_one_out
 from edge_retrieval.split import Split
 
@@ -237,6 +237,21 @@ def test_only_test_patents_search_and_no_statistic_is_taken_from_them(
     assert galleries["all"].measures == ("patent mAP", "hit_rate@1", "hit_rate@5")
     assert (galleries["all"].codes[:, :2] == -1).all()
     assert galleries["test"].resampling().counts.shape[1] == 2
+
+
+def test_a_test_patent_whose_drawings_may_have_been_trained_on_is_refused(
+    three: tuple[Any, Any, Any],
+) -> None:
+    from figures import Figures
+    from model import refuse_twins
+
+    patents, others, _ = three
+    split = Split("s", "", {"train": ("D101",), "validation": (), "test": ("D103", "D104")})
+    refuse_twins(patents, others, split)
+    copy = patents.only(np.array([number == "D103" for number in patents.designs]))
+    copy = Figures(("D999",) * len(copy), copy.labels, copy.squares)
+    with pytest.raises(EvaluationError, match="D103 is almost D999"):
+        refuse_twins(patents, Figures.joined([others, copy]), split)
 
 
 def test_a_result_becomes_tables_and_a_picture_whose_labels_do_not_overlap(

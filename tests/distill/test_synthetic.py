@@ -17,6 +17,7 @@ from distill.synthetic.families import chosen_families
 from distill.synthetic.geometry import ball, box, cylinder, polygon, spline, tube, turned
 from distill.synthetic.hidden_lines import Camera, Scene, depth_buffer, feature_lines, look
 from distill.synthetic.mesh import build_mesh
+from edge_retrieval import cli
 from edge_retrieval.errors import ConfigError
 
 FRONT = Camera(0, 0)
@@ -317,6 +318,24 @@ def test_a_wrong_family_is_an_error_that_lists_them():
         assert "chair, stool" in caught.value.hint
     with pytest.raises(ConfigError, match="no family is left"):
         chosen_families(["chair"], ["chair"])
+
+
+def test_the_command_line_takes_several_families_at_once(tmp_path, capsys, monkeypatch):
+    def call(*options):
+        words = ["data", "synth", str(tmp_path / "set"), "--designs=4", "--views=1", "--size=64"]
+        monkeypatch.setattr(sys, "argv", ["edge-ret", *words, *options])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            return int(stop.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    code, said = call("--families", "chiar")
+    assert code == 1 and "no family 'chiar'" in said and "chair, stool" in said
+    assert not (tmp_path / "set").exists()
+    code, said = call("--families", "chair, stool", "--families", "boot", "--without", "boot")
+    assert code == 0
+    assert {row["title"] for row in rows_of(tmp_path / "set")} == {"Chair", "Stool"}
 
 
 def test_the_last_part_of_a_key_names_one_family_alone():
