@@ -1,8 +1,9 @@
 """Measuring what an encoder's scores mean: how high designs score that have nothing in common.
 
 Every figure of a source, and every two, four and eight that follow one another in a design, as they
-do on a sheet, searches the designs that are unrelated to its own; a design scores as in `search`,
-by its best pair. What is kept is how many of these pairs reach a score.
+do on a sheet, searches every one, two, four and eight of the designs that are unrelated to its own;
+a design scores as in `search`, by its best pair. What is kept is how many reach a score: of designs
+with many figures more do, so a measurement on front pages alone would mislead.
 
 Unrelated designs are of different classes, as coarse as the labels tell, and of no common
 applicant. Where a class is not known their numbers lie apart: an office gives consecutive numbers
@@ -19,7 +20,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +40,7 @@ from edge_retrieval.sources import Problem
 from edge_retrieval.split import Keep
 
 FIGURES = (1, 2, 4, 8)
-"""Figures that are searched with at once."""
+"""Figures that are searched with at once, and figures of a design that is searched."""
 
 APART = 10
 """Designs of unknown class whose numbers differ by no more may be siblings."""
@@ -189,17 +192,47 @@ def tables_of(sources: Sequence[Embedded], dims: Sequence[int]) -> Iterator[Tabl
         )
     kins = [_Kin(source) for source in sources]
     for dim in dims:
-        tallies = {count: _Tally() for count in FIGURES}
+        tallies = {pair: _Tally() for pair in combinations_with_replacement(FIGURES, 2)}
         for number, (source, kin) in enumerate(zip(sources, kins, strict=True)):
             _count(number, cut_rows(source.embeddings, dim), kin, tallies)
-        if tallies[1].limit is None:
+        if tallies[1, 1].limit is None:
             raise EvaluationError(
                 "hardly two designs are unrelated: all are of one class, or of one applicant",
                 hint="measure on designs of several classes",
             )
-        for count, tally in tallies.items():
-            if count == 1 or (tally.askers >= FEW and tally.limit is not None):
-                yield tally.table(dim, count)
+        for pair, tally in tallies.items():
+            able = sum(int((kin.ends - kin.starts >= pair[1]).sum()) for kin in kins)
+            if pair == (1, 1) or (able >= FEW and tally.limit is not None):
+                yield tally.table(dim, pair)
+
+
+class _Groups(NamedTuple):
+    """The figures of designs, so many at a time, as they follow one another; the rest is left out.
+
+    Attributes:
+        rows: ``(R,)`` the figures.
+        starts: ``(K,)`` where each group begins among them.
+        designs: ``(K,)`` the design of each group.
+        firsts: ``(B,)`` where the groups of each design begin that has any.
+        owners: ``(B,)`` those designs.
+    """
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    designs: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    owners: NDArray[np.int64]
+
+
+def _groups(starts: NDArray[np.int64], ends: NDArray[np.int64], count: int) -> _Groups:
+    """Group the figures of designs, ``starts[d]`` to ``ends[d]`` each, by `count`."""
+    numbers = (ends - starts) // count  # groups of each design
+    designs = np.repeat(np.arange(len(starts)), numbers)
+    before = np.cumsum(numbers) - numbers
+    place = np.arange(len(designs)) - before[designs]  # of a group within its design
+    rows = (starts[designs] + place * count)[:, None] + np.arange(count)
+    owners = np.flatnonzero(numbers)
+    return _Groups(rows.ravel(), np.arange(len(designs)) * count, designs, before[owners], owners)
 
 
 class _Kin:
@@ -252,33 +285,35 @@ class _Tally:
 
     Attributes:
         counts: ``(2 * STEPS + 1,)`` pairs in each step of the score, from -1 to 1.
-        queries: Drawings that were searched with.
-        askers: Designs that they are of.
-        best: Score of each of the best pairs of designs, `LEAST` of them: the pair, and where.
+        best: Score of each of the best pairs of designs, `LEAST` of them: (source, one, other).
     """
 
     counts: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(2 * STEPS + 1, np.int64), repr=False
     )
-    queries: int = 0
-    askers: int = 0
     best: dict[tuple[int, int, int], float] = field(default_factory=dict)
 
-    def add(self, source: int, design: int, scores: Embeddings, related: NDArray[np.bool_]) -> None:
-        """Count the scores ``(Q, D)`` of the designs for Q drawings of one design."""
-        self.queries += len(scores)
-        self.askers += 1
-        others = np.flatnonzero(~related)
-        if not len(others):
+    def add(
+        self,
+        source: int,
+        design: int,
+        scores: Embeddings,
+        groups: _Groups,
+        related: NDArray[np.bool_],
+    ) -> None:
+        """Count the scores ``(Q, K)`` of the groups of all designs for Q drawings of one design."""
+        wanted = ~related[groups.designs]
+        if not wanted.any():
             return
-        scores = scores[:, others]  # (Q, n)
-        steps = ((scores.ravel().astype(np.float64) + 1) * STEPS).astype(np.int64)
+        steps = ((scores[:, wanted].ravel().astype(np.float64) + 1) * STEPS).astype(np.int64)
         self.counts += np.bincount(np.clip(steps, 0, 2 * STEPS), minlength=len(self.counts))
-        top = scores.max(axis=0)  # (n,)
-        for place in np.argsort(-top, kind="stable")[:LEAST]:
-            other = int(others[place])
+        best = np.maximum.reduceat(scores.max(axis=0), groups.firsts)  # (B,)
+        best[related[groups.owners]] = -2
+        for place in np.argsort(-best, kind="stable")[:LEAST]:
+            other, score = int(groups.owners[place]), float(best[place])
             pair = source, min(design, other), max(design, other)
-            self.best[pair] = max(self.best.get(pair, -2.0), float(top[place]))
+            if score > -2:
+                self.best[pair] = max(self.best.get(pair, -2.0), score)
         self.best = dict(heapq.nlargest(LEAST, self.best.items(), key=lambda item: item[1]))
 
     @property
@@ -288,7 +323,7 @@ class _Tally:
             return None
         return int(np.clip((min(self.best.values()) + 1) * STEPS, 0, 2 * STEPS))
 
-    def table(self, dim: int, figures: int) -> Table:
+    def table(self, dim: int, figures: tuple[int, int]) -> Table:
         """Keep the least score for each share that is spoken of, and the last that can be told."""
         limit = self.limit
         assert limit is not None
@@ -300,7 +335,6 @@ class _Tally:
         return Table(
             dim=dim,
             figures=figures,
-            queries=self.queries,
             pairs=pairs,
             scores=tuple((steps / STEPS - 1).tolist()),
             counts=tuple(reached[steps].tolist()),
@@ -308,21 +342,28 @@ class _Tally:
         )
 
 
-def _count(source: int, embeddings: Embeddings, kin: _Kin, tallies: dict[int, _Tally]) -> None:
+def _count(
+    source: int, embeddings: Embeddings, kin: _Kin, tallies: dict[tuple[int, int], _Tally]
+) -> None:
     """Let every drawing of a source search its designs, and count the scores."""
     rows = np.ascontiguousarray(embeddings[kin.rows])  # (N, D), design by design
+    groups = {count: _groups(kin.starts, kin.ends, count) for count in FIGURES}
     first = 0
     while first < len(kin.starts):
         start = kin.starts[first]
         last = max(first + 1, int(np.searchsorted(kin.ends, start + CHUNK, side="right")))
+        related = [kin.related(design) for design in range(first, last)]
         block = rows[start : kin.ends[last - 1]] @ rows.T  # (n, N)
-        best = np.maximum.reduceat(block, kin.starts, axis=1)  # (n, designs)
-        for design in range(first, last):
-            own = best[kin.starts[design] - start : kin.ends[design] - start]
-            related = kin.related(design)
-            for count, tally in tallies.items():
-                groups = len(own) // count
-                if groups:
-                    together = own[: groups * count].reshape(groups, count, -1)
-                    tally.add(source, design, together.max(axis=1), related)
+        for more, found in groups.items():
+            if not len(found.starts):
+                continue
+            best = np.maximum.reduceat(block[:, found.rows], found.starts, axis=1)  # (n, K)
+            for design in range(first, last):
+                own = best[kin.starts[design] - start : kin.ends[design] - start]
+                for less in FIGURES:
+                    if less <= more and len(own) >= less:
+                        many = len(own) // less
+                        drawn = own[: many * less].reshape(many, less, -1).max(axis=1)  # (Q, K)
+                        tally = tallies[less, more]
+                        tally.add(source, design, drawn, found, related[design - first])
         first = last

@@ -11,15 +11,15 @@ The object `calibration` in bundle.json:
     unrelated    which designs were taken for unrelated, in words
     sources      name, SHA-256, designs and figures of each source that was measured on
     created, versions
-    tables       one for each number of dimensions and of figures that are searched with at once
+    tables       one for each number of dimensions, of figures of the drawing and of the design
     sha256       of all the rest, as `digest_of` makes it: a changed number is found
 
 and a table:
 
     dim          numbers in an embedding
-    figures      figures of the drawing; a design's score is that of its best pair
-    queries      drawings that were searched with
-    pairs        of a drawing and a design that is unrelated to it
+    figures      of the one and of the other, no fewer: the score is that of their best pair, and
+                 which of the two searches makes no difference
+    pairs        of so many figures of two unrelated designs
     scores       ascending
     counts       pairs that reach each of the scores
     beyond       from this score on there are fewer than the last count, of three pairs of designs
@@ -97,8 +97,7 @@ class Table:
     """How high unrelated designs score; see above."""
 
     dim: int
-    figures: int
-    queries: int
+    figures: tuple[int, int]
     pairs: int
     scores: tuple[float, ...]
     counts: tuple[int, ...]
@@ -108,6 +107,11 @@ class Table:
         """Return the share of pairs that reach a score, never less than it is."""
         place = max(0, bisect_right(self.scores, score) - 1)
         return Strength(self.counts[place] / self.pairs, score >= self.beyond)
+
+    def times(self, figures: float, others: float) -> int:
+        """Return how often its figures are needed to make so many of the one and of the other."""
+        (few, many), (less, more) = self.figures, sorted((figures, others))
+        return math.ceil(less / few) * math.ceil(more / many)
 
 
 @dataclass(frozen=True)
@@ -141,27 +145,30 @@ class Calibration:
         """The digest that the bundle keeps."""
         return digest_of(self.to_json())
 
-    def strength(self, score: float, *, dim: int, figures: int = 1) -> Strength | None:
+    def strength(
+        self, score: float, *, dim: int, figures: float = 1, others: float = 1
+    ) -> Strength | None:
         """Return how rarely an unrelated design reaches a score.
 
-        With more figures more designs come close by chance. Between two numbers of figures that
-        were measured the larger one counts; beyond them, so many times the largest.
+        The more figures there are, of the drawing and of a design, the more designs come close by
+        chance. Between two numbers of figures that were measured the larger one counts; beyond
+        them so many times the largest, which is more than would be measured.
 
         Args:
             score: Cosine of the best pair of figures.
             dim: Numbers in the embeddings.
             figures: That were searched with.
+            others: Of the designs that were searched; their mean.
 
         Returns:
             None where nothing was measured for so many dimensions.
         """
-        known = sorted((t for t in self.tables if t.dim == dim), key=lambda table: table.figures)
+        known = [table for table in self.tables if table.dim == dim]
         if not known:
             return None
-        table = next((t for t in known if t.figures >= figures), known[-1])
+        table = min(known, key=lambda t: (t.times(figures, others), math.prod(t.figures)))
         found = table.strength(score)
-        times = math.ceil(figures / table.figures)
-        return Strength(min(1.0, found.share * times), found.beyond)
+        return Strength(min(1.0, found.share * table.times(figures, others)), found.beyond)
 
     def to_json(self) -> dict[str, Any]:
         """Return what bundle.json keeps, the digest included."""
@@ -205,13 +212,18 @@ def digest_of(told: Mapping[str, Any]) -> str:
 
 
 def _table(told: Mapping[str, Any]) -> Table:
+    few, many = (_count(count) for count in told["figures"])
     table = Table(
-        **{name: _count(told[name]) for name in ("dim", "figures", "queries", "pairs")},
+        dim=_count(told["dim"]),
+        figures=(few, many),
+        pairs=_count(told["pairs"]),
         scores=tuple(_number(score) for score in told["scores"]),
         counts=tuple(_count(count) for count in told["counts"]),
         beyond=_number(told["beyond"]),
     )
     scores, counts = (*table.scores, table.beyond), table.counts
+    if few > many:
+        raise ValueError("figures that do not ascend")
     if len(counts) != len(table.scores) or not counts:
         raise ValueError("a table without scores, or with other counts than scores")
     if any(a >= b for a, b in pairwise(scores)):

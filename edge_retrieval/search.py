@@ -248,6 +248,7 @@ class _Ranking:
         best = self._best_pairs(vectors, k, without)
         figures = self.register.figures(row for _, row, _ in best)
         bundle = self.register.bundle
+        figures_of_design = chosen.figures / max(1, chosen.designs)
         hits = [
             Hit(
                 rank=rank,
@@ -255,7 +256,9 @@ class _Ranking:
                 design=self.register.design(figure.design),
                 figure=figure,
                 query_figure=number,
-                strength=bundle.calibration.strength(score, dim=bundle.dim, figures=len(vectors))
+                strength=bundle.calibration.strength(
+                    score, dim=bundle.dim, figures=len(vectors), others=figures_of_design
+                )
                 if bundle.calibration is not None
                 else None,
             )

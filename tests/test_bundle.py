@@ -90,11 +90,13 @@ def test_a_pinned_bundle_tells_its_prefixes_and_what_its_scores_mean_for_ever() 
     assert bundle.prefixes == (16, 32)
     assert bundle.calibration is not None
     assert [(t.dim, t.figures, t.pairs) for t in bundle.calibration.tables] == [
-        (dim, figures, pairs) for dim in (16, 32, 64) for figures, pairs in ((1, 864), (2, 432))
+        (dim, (few, many), 48 * 36 // few // many)
+        for dim in (16, 32, 64)
+        for few, many in ((1, 1), (1, 2), (2, 2))
     ]
     told = [bundle.calibration.strength(score, dim=64) for score in (0.2, 0.6, 0.99)]
     said = [strength.text for strength in told if strength is not None]
-    assert said == ["most", "1 in 5", "fewer than 1 in 100"]
+    assert said == ["most", "1 in 6", "fewer than 1 in 100"]
 
 
 def test_a_bundle_of_schema_1_is_onnx_and_knows_no_scaling() -> None:

@@ -80,14 +80,15 @@ def calibrate(
 
 
 def _print(name: str, found: Calibration) -> None:
-    """Show which score is how rare."""
-    shown = [one for one in SHOWN if any(_rarest(table) >= one for table in found.tables)]
+    """Show which score is how rare for a drawing of one figure."""
+    tables = [table for table in found.tables if table.figures[0] == 1]
+    shown = [one for one in SHOWN if any(_rarest(table) >= one for table in tables)]
     print_table(
-        f"{name}: the score that 1 in so many unrelated designs reaches",
-        [("numbers", "right"), ("figures at once", "right"), ("pairs", "right")]
+        f"{name}: the score that 1 in so many unrelated designs has to one figure",
+        [("numbers", "right"), ("figures\nof a design", "right"), ("pairs", "right")]
         + [(f"1 in {one:,}", "right") for one in shown]
         + [("rarest told", "right")],
-        [_row(table, shown) for table in found.tables],
+        [_row(table, shown) for table in tables],
     )
     sources = ", ".join(source.name for source in found.sources)
     figures = sum(source.figures for source in found.sources)
@@ -109,4 +110,4 @@ def _row(table: Table, shown: Sequence[int]) -> tuple[str, ...]:
         score = next((s for s, pairs in reached if pairs * one <= table.pairs), None)
         cells.append("" if score is None else f"{score:.3f}")
     last = table.strength(table.scores[-1])
-    return (str(table.dim), str(table.figures), f"{table.pairs:,}", *cells, last.text)
+    return (str(table.dim), str(table.figures[1]), f"{table.pairs:,}", *cells, last.text)
