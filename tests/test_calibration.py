@@ -12,24 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_retrieval import calibrating
-from edge_retrieval.bundle import Bundle, save_calibration
-from edge_retrieval.calibrating import (
-    APART,
-    FEW,
-    LEAST,
-    SPOKEN,
-    STEPS,
-    calibrate_bundle,
-    tables_of,
-)
+from edge_retrieval import unrelated
+from edge_retrieval.bundle import Bundle, default_bundle_path, save_calibration
+from edge_retrieval.calibrating import calibrate_bundle
 from edge_retrieval.calibration import Calibration, Measured, Strength, Table, digest_of, plain
 from edge_retrieval.doctor import examine
+from edge_retrieval.encoder import load_encoder
 from edge_retrieval.errors import BundleError, EvaluationError
-from edge_retrieval.evaluate import Embedded
+from edge_retrieval.evaluate import Embedded, embed_source
 from edge_retrieval.evidence import to_html, to_json
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, query_from_bytes, search
+from edge_retrieval.unrelated import APART, FEW, LEAST, SPOKEN, STEPS, tables_of
 from tests import fakes
 from tests.test_cli import Run, is_one_line_and_a_hint
 from tests.test_cli import run as run  # fixture
@@ -230,10 +224,46 @@ def test_too_few_designs_and_designs_of_one_class_are_refused() -> None:
         list(tables_of([alike], [6]))
 
 
+def test_a_source_without_a_design_adds_nothing() -> None:
+    source = embedded(50)
+    nothing = replace(
+        source, embeddings=source.embeddings[:0], labels=(), designs=(), applicants=()
+    )
+    assert list(tables_of([source, nothing], [6])) == list(tables_of([source], [6]))
+
+
+@pytest.mark.real
+def test_what_is_told_holds_for_real_patents_that_were_not_measured(real_data: Path) -> None:
+    """Measured on every other patent, it is held against the rest, on the bundle that ships."""
+    encoder = load_encoder(Bundle.open(default_bundle_path()))
+    source = embed_source(real_data / "uspto-multiview", encoder)
+    numbers = sorted(set(source.designs))
+    halves = []
+    for wanted in (set(numbers[::2]), set(numbers[1::2])):
+        rows = [row for row, number in enumerate(source.designs) if number in wanted]
+        halves.append(
+            replace(
+                source,
+                embeddings=source.embeddings[rows],
+                labels=tuple(source.labels[row] for row in rows),
+                designs=tuple(source.designs[row] for row in rows),
+                applicants=tuple(source.applicants[row] for row in rows),
+            )
+        )
+    told, true = (
+        {table.figures: table for table in tables_of([half], [encoder.dim])} for half in halves
+    )
+    for rarity in (2, 5, 10, 20, 50, 100):
+        score = next(
+            s for s in np.arange(-1, 1, 1e-3) if told[1, 4].strength(s).share <= 1 / rarity
+        )
+        assert 1 / 2 < true[1, 4].strength(score).share * rarity < 2
+
+
 def test_the_size_of_the_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = [embedded(50)]
     whole = list(tables_of(sources, [6]))
-    monkeypatch.setattr(calibrating, "CHUNK", 7)
+    monkeypatch.setattr(unrelated, "CHUNK", 7)
     for table, again in zip(whole, tables_of(sources, [6]), strict=True):
         assert table.pairs == again.pairs
         assert table.scores == pytest.approx(again.scores, abs=2 / STEPS)

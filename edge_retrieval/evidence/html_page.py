@@ -78,12 +78,12 @@ def _card(hit: Hit, register: Register, *, several: bool) -> str:
     if several:
         matched = f"{matched}, like your figure {hit.query_figure + 1}"
     lines = [
-        ("more", hit.strength.sentence if hit.strength is not None else ""),
         ("title", design.title),
         ("class", class_of(design)),
         ("more", _dates(design)),
         ("more", ", ".join(design.applicants)),
         ("more", matched),
+        ("more", hit.strength.sentence if hit.strength is not None else ""),
         ("more told", figure.description),
     ]
     text = "\n".join(f'<p class="{kind}">{escape(line)}</p>' for kind, line in lines if line)
