@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,16 @@ from edge_retrieval.evaluate import Embedded, embed_source
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.provenance import now, versions
 from edge_retrieval.sources import Problem
+from edge_retrieval.sources.design import in_unicode
 from edge_retrieval.split import Keep
 from edge_retrieval.unrelated import UNRELATED, tables_of
 
 ENOUGH = 500
 """Designs below which a person is told that they are few."""
+
+MOST = 4_000
+"""Designs of a source that are compared, evenly spread: pairs grow with the square, and so many
+have ten million and more."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def calibrate(
     measured: list[Measured] = []
     for source in sources:
         hashing = _Hashing(encoder)
-        embedded = embed_source(source, hashing, keep=keep, track=track)
+        embedded = at_most(MOST, embed_source(source, hashing, keep=keep, track=track))
         found.append(embedded)
         if len(embedded.designs):
             measured.append(_measured(source, embedded, hashing.sha256()))
@@ -105,7 +110,24 @@ def calibrate(
 
 def _measured(source: Path, embedded: Embedded, sha256: str) -> Measured:
     designs = len(set(embedded.designs))
-    return Measured(source.resolve().name, sha256, designs, len(embedded.designs))
+    name = in_unicode(source.resolve().name)
+    return Measured(name, sha256, designs, len(embedded.designs))
+
+
+def at_most(count: int, embedded: Embedded) -> Embedded:
+    """Return so many designs of a source, evenly spread over their numbers; or all there are."""
+    numbers = sorted(set(embedded.designs))
+    if len(numbers) <= count:
+        return embedded
+    wanted = {numbers[len(numbers) * place // count] for place in range(count)}
+    rows = [row for row, number in enumerate(embedded.designs) if number in wanted]
+    return replace(
+        embedded,
+        embeddings=embedded.embeddings[rows],
+        labels=tuple(embedded.labels[row] for row in rows),
+        designs=tuple(embedded.designs[row] for row in rows),
+        applicants=tuple(embedded.applicants[row] for row in rows),
+    )
 
 
 class _Hashing:

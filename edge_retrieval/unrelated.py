@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,9 @@ LEAST = 3
 
 STEPS = 8192
 """Scores are counted in so many steps from 0 to 1."""
+
+Steps: TypeAlias = NDArray[np.int16]
+"""Scores as steps: 0 for -1, 2 * STEPS for 1."""
 
 SPOKEN = (
     *range(1, 10),
@@ -172,43 +175,40 @@ class _Tally:
 
     Attributes:
         counts: ``(2 * STEPS + 1,)`` pairs in each step of the score, from -1 to 1.
-        best: Score of each of the best pairs of designs, `LEAST` of them: (source, one, other).
+        best: The step of each of the best pairs of designs, `LEAST` of them: (source, one, other).
     """
 
     counts: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(2 * STEPS + 1, np.int64), repr=False
     )
-    best: dict[tuple[int, int, int], float] = field(default_factory=dict)
+    best: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
     def add(
         self,
         source: int,
         design: int,
-        scores: Embeddings,
+        steps: Steps,
         groups: _Groups,
         related: NDArray[np.bool_],
     ) -> None:
-        """Count the scores ``(Q, K)`` of the groups of all designs for Q drawings of one design."""
+        """Count the scores ``(Q, K)`` of the groups of all designs for Q drawings of a design."""
         wanted = ~related[groups.designs]
         if not wanted.any():
             return
-        steps = ((scores[:, wanted].ravel().astype(np.float64) + 1) * STEPS).astype(np.int64)
-        self.counts += np.bincount(np.clip(steps, 0, 2 * STEPS), minlength=len(self.counts))
-        best = np.maximum.reduceat(scores.max(axis=0), groups.firsts)  # (B,)
-        best[related[groups.owners]] = -2
-        for place in np.argsort(-best, kind="stable")[:LEAST]:
-            other, score = int(groups.owners[place]), float(best[place])
+        self.counts += np.bincount(steps[:, wanted].ravel(), minlength=len(self.counts))
+        best = np.maximum.reduceat(steps.max(axis=0), groups.firsts)  # (B,)
+        best[related[groups.owners]] = -1
+        for place in np.argpartition(-best, min(LEAST, len(best)) - 1)[:LEAST]:
+            other, step = int(groups.owners[place]), int(best[place])
             pair = source, min(design, other), max(design, other)
-            if score > -2:
-                self.best[pair] = max(self.best.get(pair, -2.0), score)
+            if step >= 0:
+                self.best[pair] = max(self.best.get(pair, 0), step)
         self.best = dict(heapq.nlargest(LEAST, self.best.items(), key=lambda item: item[1]))
 
     @property
     def limit(self) -> int | None:
         """The last step that `LEAST` pairs of designs reach; None: there are not so many pairs."""
-        if len(self.best) < LEAST:
-            return None
-        return int(np.clip((min(self.best.values()) + 1) * STEPS, 0, 2 * STEPS))
+        return min(self.best.values()) if len(self.best) == LEAST else None
 
     def table(self, dim: int, figures: tuple[int, int]) -> Table:
         """Keep the least score for each share that is spoken of, and the last that can be told."""
@@ -240,7 +240,9 @@ def _count(
         start = kin.starts[first]
         last = max(first + 1, int(np.searchsorted(kin.ends, start + CHUNK, side="right")))
         related = [kin.related(design) for design in range(first, last)]
-        block = rows[start : kin.ends[last - 1]] @ rows.T  # (n, N)
+        cosines = rows[start : kin.ends[last - 1]] @ rows.T  # (n, N)
+        # Of steps the largest is that of the largest score, and they are half as wide.
+        block = np.clip((cosines + 1) * STEPS, 0, 2 * STEPS).astype(np.int16)
         for more, found in groups.items():
             if not len(found.starts):
                 continue

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -14,7 +16,7 @@ import pytest
 
 from edge_retrieval import unrelated
 from edge_retrieval.bundle import Bundle, default_bundle_path, save_calibration
-from edge_retrieval.calibrating import calibrate_bundle
+from edge_retrieval.calibrating import at_most, calibrate_bundle
 from edge_retrieval.calibration import Calibration, Measured, Strength, Table, digest_of, plain
 from edge_retrieval.doctor import examine
 from edge_retrieval.encoder import load_encoder
@@ -232,26 +234,40 @@ def test_a_source_without_a_design_adds_nothing() -> None:
     assert list(tables_of([source, nothing], [6])) == list(tables_of([source], [6]))
 
 
+def without(source: Embedded, numbers: set[str]) -> Embedded:
+    """Return a source without some designs."""
+    rows = [row for row, number in enumerate(source.designs) if number not in numbers]
+    return replace(
+        source,
+        embeddings=source.embeddings[rows],
+        labels=tuple(source.labels[row] for row in rows),
+        designs=tuple(source.designs[row] for row in rows),
+        applicants=tuple(source.applicants[row] for row in rows),
+    )
+
+
+def test_of_a_large_source_some_designs_are_compared_from_its_beginning_to_its_end() -> None:
+    source = embedded(50)
+    some = at_most(20, source)
+    numbers = sorted(set(source.designs))
+    kept = sorted(set(some.designs))
+    assert kept == [numbers[place * 50 // 20] for place in range(20)]
+    assert list(tables_of([some], [6])) == list(
+        tables_of([without(source, set(numbers) - set(kept))], [6])
+    )
+    assert at_most(50, source) is source
+
+
 @pytest.mark.real
 def test_what_is_told_holds_for_real_patents_that_were_not_measured(real_data: Path) -> None:
     """Measured on every other patent, it is held against the rest, on the bundle that ships."""
     encoder = load_encoder(Bundle.open(default_bundle_path()))
     source = embed_source(real_data / "uspto-multiview", encoder)
-    numbers = sorted(set(source.designs))
-    halves = []
-    for wanted in (set(numbers[::2]), set(numbers[1::2])):
-        rows = [row for row, number in enumerate(source.designs) if number in wanted]
-        halves.append(
-            replace(
-                source,
-                embeddings=source.embeddings[rows],
-                labels=tuple(source.labels[row] for row in rows),
-                designs=tuple(source.designs[row] for row in rows),
-                applicants=tuple(source.applicants[row] for row in rows),
-            )
-        )
+    half = at_most((len(set(source.designs)) + 1) // 2, source)
+    other = without(source, set(half.designs))
     told, true = (
-        {table.figures: table for table in tables_of([half], [encoder.dim])} for half in halves
+        {table.figures: table for table in tables_of([part], [encoder.dim])}
+        for part in (half, other)
     )
     for rarity in (2, 5, 10, 20, 50, 100):
         score = next(
@@ -403,6 +419,17 @@ def test_a_bundle_is_measured_on_a_source_and_says_on_which(tmp_path: Path) -> N
     assert (table.dim, fewer.dim) == (64, 64)
     assert table.pairs == 48 * 18  # four classes of six designs
     assert fewer.pairs == 36 * 17 + 10 * 18
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have names of letters only")
+def test_a_source_may_have_any_name(tmp_path: Path) -> None:
+    made = fakes.tiny_bundle(tmp_path / "b")
+    source = tmp_path / os.fsdecode(b"gr\xff")
+    write_designs(source, 24)
+    calibrate_bundle(made.folder, [source], threads=1)
+    found = Bundle.open(made.folder).calibration
+    assert found is not None
+    assert found.sources[0].name == "gr\\udcff"
 
 
 def write_designs(folder: Path, count: int) -> None:
