@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle, save_calibration
 from edge_retrieval.calibration import Calibration, Measured
 from edge_retrieval.encoder import Encoder, load_encoder
+from edge_retrieval.errors import BundleError
 from edge_retrieval.evaluate import Embedded, embed_source
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.provenance import now, versions
@@ -55,9 +57,16 @@ def calibrate_bundle(
 
     Raises: as `calibrate` and `save_calibration`.
     """
-    found = calibrate(
-        Bundle.open(folder), sources, keep=keep, backend=backend, threads=threads, track=track
-    )
+    bundle = Bundle.open(folder)
+    try:  # now: not after minutes of work
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: cannot be written: {error.strerror or error}",
+            hint="copy the bundle to a folder that you may write to, and measure that",
+        ) from error
+    found = calibrate(bundle, sources, keep=keep, backend=backend, threads=threads, track=track)
     save_calibration(folder, found.calibration)
     return found
 

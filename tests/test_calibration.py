@@ -421,6 +421,19 @@ def test_a_bundle_is_measured_on_a_source_and_says_on_which(tmp_path: Path) -> N
     assert fewer.pairs == 36 * 17 + 10 * 18
 
 
+def test_a_bundle_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fakes.tiny_bundle(tmp_path / "b")
+
+    def refused(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    with pytest.raises(BundleError, match="b: cannot be written: Permission denied"):
+        calibrate_bundle(made.folder, [tmp_path / "nowhere"])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have names of letters only")
 def test_a_source_may_have_any_name(tmp_path: Path) -> None:
     made = fakes.tiny_bundle(tmp_path / "b")

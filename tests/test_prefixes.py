@@ -247,6 +247,7 @@ def test_index_and_eval_take_the_length_and_a_search_follows(
     kept = json.loads(run("eval", "short", "--json").out)
     fresh = run("eval", bundle.folder, "--data", source, "--dim", "16", "--json")
     of_register = run("eval", "short", "--data", source, "--json")
+    assert "the first 16 numbers" in run("eval", "short", "--dim", "16").err
     whole = json.loads(run("eval", bundle.folder, "--data", source, "--json").out)
     for one in (fresh, of_register):
         told = json.loads(one.out)

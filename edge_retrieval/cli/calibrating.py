@@ -53,8 +53,8 @@ def calibrate(
     Registers that are made from now on tell it, too. Example: edge-ret calibrate bundles/mine-int8
     --data grants/
     """
-    from edge_retrieval.bundle import Bundle, save_calibration
-    from edge_retrieval.calibrating import ENOUGH, calibrate
+    from edge_retrieval.bundle import Bundle
+    from edge_retrieval.calibrating import ENOUGH, calibrate_bundle
     from edge_retrieval.cli.measures import part_of_split
     from edge_retrieval.register import is_register
     from edge_retrieval.sources import Note
@@ -63,8 +63,9 @@ def calibrate(
         raise typer.BadParameter(f"{folder} is a register: name the bundle, then index with it")
     keep, _ = part_of_split(split, part)
     bundle = Bundle.open(folder)
-    found = calibrate(bundle, data, keep=keep, backend=chosen_backend(bundle, backend), track=bar)
-    save_calibration(folder, found.calibration)
+    found = calibrate_bundle(
+        folder, data, keep=keep, backend=chosen_backend(bundle, backend), track=bar
+    )
     show_problems([one for one in found.problems if isinstance(one, Note)], what="note")
     skipped = [one for one in found.problems if not isinstance(one, Note)]
     show_problems(skipped, what="skipped")

@@ -101,7 +101,8 @@ def evaluate(
     if as_json:
         print_json({**facts, **scores.to_json()})
     else:
-        named = (str(value) for key, value in facts.items() if key not in UNNAMED)
+        named = [str(value) for key, value in facts.items() if key not in UNNAMED]
+        named += [f"the first {dim} numbers"] if dim else []
         say(one_line(", ".join(named)))
         _print_scores(scores)
     if skipped:
