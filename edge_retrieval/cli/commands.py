@@ -32,7 +32,7 @@ COMMANDS = {
 """Command -> where it is, in the order in which the help names them."""
 
 GROUPS = {
-    "data": ("Make drawings.", {"synth": "making.synth"}),
+    "data": ("Make drawings.", {"synth": "making.synth", "ldraw": "making.ldraw"}),
     "register": (
         "Look after a register.",
         {name: f"keeping.{name}" for name in ("info", "remove", "compact", "merge", "verify")},

@@ -175,3 +175,50 @@ def synth(
     )
     print(f"{out}: {made.designs} designs, {made.figures} figures in {made.files} files")
     say(f"next: edge-ret index {out} -o register")
+
+
+def ldraw(
+    archive: Annotated[
+        Path, typer.Argument(help="A tar archive of an LDraw library: parts/ and p/.")
+    ],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    designs: Annotated[int, typer.Option("--designs", help="Most parts to draw.", min=1)] = 260,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same drawings.")] = 0,
+    views: Annotated[int, typer.Option("--views", help="Figures a part.", min=1, max=8)] = 6,
+    size: Annotated[int, typer.Option("--size", help="Pixels a side.", min=64, max=2048)] = 512,
+    restyled: Annotated[
+        float,
+        typer.Option(
+            "--restyled", help="Share of parts whose figures are by several hands.", min=0, max=1
+        ),
+    ] = 0.0,
+    workers: Annotated[int, typer.Option("--workers", "--jobs", help="Processes.", min=1)] = 1,
+) -> None:
+    """Draw the parts of an LDraw library: category > title group > part > view."""
+    import distill
+
+    distill.require("train")
+    from distill.ldraw import generate_parts
+
+    drawn = generate_parts(
+        archive,
+        out,
+        designs=designs,
+        seed=seed,
+        views=views,
+        size=size,
+        restyled=restyled,
+        workers=workers,
+        track=bar,
+    )
+    show_problems(drawn.problems, what="skipped")
+    print(f"{out}: {drawn.designs} parts, {count(drawn.figures, 'figure')}")
+    for reason, parts in sorted(drawn.passed_over.items()):
+        say(f"passed over: {count(parts, 'part')}, {reason}")
+    if drawn.designs < designs:
+        say(f"the archive has no more parts to draw than these, of {designs} asked for")
+    say(f"whoever passes the drawings on names the LDraw Parts Library: {out / 'ATTRIBUTION.txt'}")
+    say(f"next: edge-ret index {out} -o register")
+    if drawn.problems:
+        say(f"skipped: {count(len(drawn.problems), 'part')}")
+        raise typer.Exit(EXIT_SKIPPED)
