@@ -12,7 +12,7 @@ from torch import nn
 
 from distill._timm import timm
 from distill.config import TrainConfig
-from distill.pooling import set_pooling
+from distill.pooling import Levels, set_pooling
 from edge_retrieval.errors import ConfigError
 
 Args = dict[str, str | int | float | bool]
@@ -64,6 +64,8 @@ def make_backbone(config: TrainConfig) -> nn.Module:
         model = _pretrained(config.backbone, fixed)
     if "global_pool" in args and config.pool == "avg":
         return model  # asked for in timm's own words
+    if config.pool == "levels":
+        return Levels(model, name=config.backbone)
     set_pooling(model, config.pool, name=config.backbone)
     return model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,11 @@ class TrainConfig:
             Where batch norm was folded away in it, it is estimated anew on the drawings first.
         size: Side of the input, pixels.
         channels: 1 (grey) or 3 (grey three times, to match pretrained weights).
-        pool: "avg" or "gem" (generalized mean with a learned power).
+        pool: "avg", "gem" (generalized mean with a learned power), or "levels" (mean and deviation
+            of every level's channels, not of the last alone).
+        symmetric: Whether the trained network embeds a drawing together with its mirror image, as
+            the mean of both: left and right views then meet, at twice the cost. Training is as
+            without it.
         dim: Numbers in an embedding.
         loss: One of `distill.objective.LOSSES`.
         mass: Share of the target at each level, coarse to fine (class, subclass, design), of loss
@@ -94,6 +98,7 @@ class TrainConfig:
     size: int = 128
     channels: int = 1
     pool: str = "avg"
+    symmetric: bool = False
     dim: int = 128
     loss: str = "hierarchical"
     mass: tuple[float, ...] = (0.1, 0.2, 0.7)
@@ -209,7 +214,16 @@ class TrainConfig:
             raise ConfigError(
                 f"{path}: not TOML: {error}", hint='write lines such as: backbone = "lcnet_050"'
             ) from error
-        return cls(**{_known(name): value for name, value in found.items()})
+        return cls.of(found)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
+        """Take settings by name; what is not named has its default.
+
+        Raises:
+            ConfigError: An unknown setting, a wrong value.
+        """
+        return cls(**{_known(name): value for name, value in settings.items()})
 
     def save(self, path: Path) -> None:
         """Write every setting as TOML."""
@@ -225,7 +239,7 @@ LOSSES = (
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "loss": LOSSES,
-    "pool": ("avg", "gem"),
+    "pool": ("avg", "gem", "levels"),
     "precision": ("auto", "fp32", "bf16"),
 }
 

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from distill.backbone import make_backbone, width_of
 from distill.config import TrainConfig
-from distill.weights import fill, fit_backbone, read_weights
+from distill.pooling import Levels, network_of
+from distill.weights import Weights, fill, fit_backbone, read_weights
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.errors import ConfigError
@@ -33,12 +34,22 @@ class Student(nn.Module):
         self.backbone = make_backbone(config)
         self.projection = nn.Linear(width_of(self.backbone, config), config.dim, bias=False)
         self.norm = nn.BatchNorm1d(config.dim)
+        self.symmetric = config.symmetric
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``(N, C, H, W)`` into ``(N, dim)`` rows of length 1."""
-        features = self.backbone(images)  # (N, F)
+        features = self._features(images)  # (N, F)
         projected = self.norm(self.projection(features))  # (N, D)
         return functional.normalize(projected.float())  # bf16 has too few digits for a length of 1
+
+    def _features(self, images: Tensor) -> Tensor:
+        if self.training or not self.symmetric:
+            features: Tensor = self.backbone(images)  # (N, F)
+            return features
+        # In training mirrored figures come by chance; here both are seen, in one batch.
+        both = self.backbone(torch.cat([images, images.flip(-1)]))  # (2N, F)
+        mean: Tensor = both.reshape(2, -1, both.shape[1]).mean(0)  # (N, F)
+        return mean
 
 
 def make_student(config: TrainConfig) -> Student:
@@ -64,8 +75,7 @@ def make_student(config: TrainConfig) -> Student:
         weights = rest | {_BACKBONE + k: v for k, v in fitted.items()}
         fill(student, weights, file, name=config.backbone)
     else:
-        fitted = fit_backbone(weights, student.backbone)
-        fill(student.backbone, fitted, file, name=config.backbone)
+        _fill_backbone(student.backbone, weights, file, config)
     return student
 
 
@@ -106,7 +116,7 @@ def make_features(config: TrainConfig) -> nn.Module:
         torch.manual_seed(config.seed)
         if config.weights == "timm":
             backbone = make_backbone(replace(config, channels=3))
-            about = backbone.pretrained_cfg
+            about = network_of(backbone).pretrained_cfg
             return Features(backbone, about["mean"], about["std"]).eval()  # type: ignore[index, arg-type]
         backbone = make_backbone(config)
     if config.weights != "none":
@@ -114,8 +124,18 @@ def make_features(config: TrainConfig) -> nn.Module:
         weights = read_weights(file)
         if "projection.weight" in weights:
             weights = _backbone_of(weights)
-        fill(backbone, fit_backbone(weights, backbone), file, name=config.backbone)
+            fill(backbone, fit_backbone(weights, backbone), file, name=config.backbone)
+        else:
+            _fill_backbone(backbone, weights, file, config)
     return backbone.eval()
+
+
+def _fill_backbone(backbone: nn.Module, weights: Weights, file: Path, config: TrainConfig) -> None:
+    """Load timm's own weights of a network, whatever pooling is around it here."""
+    network = network_of(backbone)
+    pruned = backbone.pruned if isinstance(backbone, Levels) else frozenset()
+    known = {name: value for name, value in weights.items() if name not in pruned}
+    fill(network, fit_backbone(known, network), file, name=config.backbone)
 
 
 def load_student(run: Path, *, checkpoint: str = "best") -> tuple[Student, TrainConfig]:

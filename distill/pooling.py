@@ -1,4 +1,4 @@
-"""How a backbone's feature map becomes one vector: average, or generalized mean (GeM)."""
+"""How a backbone's maps become one vector: average, generalized mean (GeM), or all levels."""
 
 from __future__ import annotations
 
@@ -51,6 +51,59 @@ class GeM(nn.Module):
         if not self.keep:
             pooled = pooled.flatten(1)  # all pooled dimensions have length 1
         return pooled.to(features.dtype)
+
+
+class Levels(nn.Module):
+    """Mean and deviation of each channel over places, of every level of a backbone, side by side.
+
+    What the last layer says of a drawing is what it shows. The levels before it say how it is
+    drawn and of what small shapes it is made, and the figures of one design have much of that in
+    common: features of the middle alone find more of them than those of the end (see
+    benchmarks/README.md). Maps at half the input's side tell lines from paper only; they are left
+    out. The network's own head is taken off.
+
+    Args:
+        network: A network of timm that tells its intermediate maps.
+        name: Of it, for the message.
+
+    Raises:
+        ConfigError: This family does not tell them.
+    """
+
+    def __init__(self, network: nn.Module, *, name: str) -> None:
+        super().__init__()
+        about = list(getattr(network, "feature_info", None) or ())
+        if not hasattr(network, "forward_intermediates") or not about:
+            raise ConfigError(
+                f'pool = "levels": {name} does not tell its maps', hint='set pool = "avg" or "gem"'
+            )
+        before = set(network.state_dict())
+        self.levels = [level for level, said in enumerate(about) if said["reduction"] > 2]
+        network.prune_intermediate_layers(self.levels, prune_head=True)  # type: ignore[operator]
+        self.network = network
+        self.pruned = frozenset(before - set(network.state_dict()))
+        channels = [about[level]["num_chs"] for level in self.levels]
+        self.norm = nn.BatchNorm1d(2 * sum(channels), affine=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn ``(N, C, H, W)`` into ``(N, F)``."""
+        maps = self.network.forward_intermediates(  # type: ignore[operator]
+            images, indices=self.levels, intermediates_only=True
+        )
+        parts = []
+        for level in maps:  # (N, C, h, w)
+            values = level.float()
+            mean = values.mean((2, 3))  # (N, C)
+            variance = (values - mean[:, :, None, None]).square().mean((2, 3))
+            parts += [mean, (variance + 1e-4).sqrt()]
+        # Channels differ in scale by powers of ten, and the projection behind must see all.
+        scaled: Tensor = self.norm(torch.cat(parts, 1))
+        return scaled
+
+
+def network_of(backbone: nn.Module) -> nn.Module:
+    """Return timm's network itself, without a pooling around it."""
+    return backbone.network if isinstance(backbone, Levels) else backbone
 
 
 def set_pooling(model: nn.Module, pool: str, *, name: str) -> None:

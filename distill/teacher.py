@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distill import ensemble
 from distill.config import TrainConfig
 from distill.data import Drawings, load_drawings
 from distill.model import TorchEncoder, load_student, make_features, preprocessing_of
@@ -48,6 +49,7 @@ class Teacher:
         embed: ``(N, C, H, W)`` -> ``(N, F)``.
         is_trained: Whether its rows were trained to be compared; bare features are not, and are
             half whitened first.
+        knows_mirrored: Whether mirrored drawings are alike to it already, and its rows centred.
     """
 
     name: str
@@ -55,10 +57,11 @@ class Teacher:
     fingerprint: str
     embed: Callable[[Images], NDArray[np.float32]]
     is_trained: bool
+    knows_mirrored: bool = False
 
 
 def open_teacher(named: str) -> Teacher:
-    """Open a bundle, a run folder, a recipe (.toml) or a timm model.
+    """Open a bundle, a run folder, a fitted ensemble, a recipe (.toml) or a timm model.
 
     Raises:
         ConfigError, BundleError: It is none of them, or cannot be loaded.
@@ -70,6 +73,10 @@ def open_teacher(named: str) -> Teacher:
         return Teacher(
             bundle.name, encoder.preprocessing, encoder.fingerprint, encoder.embed, is_trained=True
         )
+    if (path / ensemble.ABOUT).is_file():
+        network, fingerprint = ensemble.open_ensemble(path)
+        given = Preprocessing(size=network.size, channels=network.channels)
+        return Teacher(path.name, given, fingerprint, network.embed, True, knows_mirrored=True)
     if (path / "config.toml").is_file():
         student, config = load_student(path)
         student.to(_device())
@@ -82,8 +89,9 @@ def open_teacher(named: str) -> Teacher:
         return _bare(config, path.stem)
     if path.exists() or os.sep in named:
         raise ConfigError(
-            f"teacher {named!r} is no bundle, run folder or recipe",
-            hint="name a folder with bundle.json or config.toml, a .toml recipe, or a timm model",
+            f"teacher {named!r} is no bundle, run folder, fitted teacher or recipe",
+            hint="name a folder with bundle.json, config.toml or teacher.json, a .toml recipe, or a"
+            " timm model",
         )
     return _bare(TrainConfig(backbone=named, weights="timm", channels=3, size=224), named)
 
@@ -132,16 +140,6 @@ def teacher_embeddings(
         ConfigError: The drawings changed meanwhile, the teacher gives numbers that are not finite,
             or the cache cannot be written.
     """
-    key = hashlib.sha256()
-    said = (_VERSION, teacher.fingerprint, sorted(teacher.preprocessing.to_json().items()))
-    key.update(repr(said).encode())
-    key.update(drawings.digest.encode())
-    file = cache / f"teacher-{key.hexdigest()[:24]}.npy"
-    if file.is_file():
-        with contextlib.suppress(ValueError, EOFError):  # damaged: asked again
-            stored: Embeddings = np.load(file, allow_pickle=False)
-            if stored.shape[0] == len(drawings):
-                return stored
     size, channels = teacher.preprocessing.size, teacher.preprocessing.channels
     own = replace(config, size=size, channels=channels)
     seen = load_drawings(sources, own, cache=cache, track=track, labelled=False, keep=drawings.keep)
@@ -149,12 +147,26 @@ def teacher_embeddings(
         raise ConfigError(
             "the drawings changed while the teacher looked at them", hint="start the training again"
         )
+    # Keyed by what the teacher sees: students of every size share one file.
+    key = hashlib.sha256()
+    said = (_VERSION, teacher.fingerprint, sorted(teacher.preprocessing.to_json().items()))
+    key.update(repr(said).encode())
+    key.update(seen.digest.encode())
+    file = cache / f"teacher-{key.hexdigest()[:24]}.npy"
+    if file.is_file():
+        with contextlib.suppress(ValueError, EOFError):  # damaged: asked again
+            stored: Embeddings = np.load(file, allow_pickle=False)
+            if stored.shape[0] == len(seen):
+                return stored
     plain, mirrored = _both(teacher, seen, track)
     if not (np.isfinite(plain).all() and np.isfinite(mirrored).all()):
         raise ConfigError(
             f"teacher {teacher.name} gives numbers that are not finite", hint="take another teacher"
         )
-    rows = _combined(plain, mirrored, whiten=not teacher.is_trained)
+    if teacher.knows_mirrored:
+        rows = plain
+    else:
+        rows = _combined(plain, mirrored, whiten=not teacher.is_trained)
     _keep(rows, file)
     return rows
 
@@ -181,9 +193,13 @@ def _both(
     starts = range(0, len(drawings), BATCH)
     for start in track(starts, f"Teacher {teacher.name}", len(starts)):
         images = drawings.images(np.arange(start, min(start + BATCH, len(drawings))))
+        if teacher.knows_mirrored:
+            parts[0].append(_unit(teacher.embed(images)))
+            continue
         for part, shown in zip(parts, (images, images[..., ::-1]), strict=True):
             part.append(_unit(teacher.embed(np.ascontiguousarray(shown))))
-    return np.concatenate(parts[0]), np.concatenate(parts[1])
+    plain = np.concatenate(parts[0])
+    return plain, np.concatenate(parts[1]) if parts[1] else plain
 
 
 def _combined(

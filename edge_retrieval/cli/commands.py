@@ -28,6 +28,8 @@ COMMANDS = {
     "calibrate": "calibrating.calibrate",
     "train": "making.train",
     "export": "exporting.export",
+    "teacher": "recipes.teacher",
+    "reproduce": "recipes.reproduce",
 }
 """Command -> where it is, in the order in which the help names them."""
 
