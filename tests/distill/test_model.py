@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from distill import backbone as backbone_module
+from distill._timm import timm
+from distill.backbone import make_backbone
 from distill.config import TrainConfig
 from distill.export import export_fp32
 from distill.model import (
@@ -22,7 +25,7 @@ from distill.model import (
     make_student,
     preprocessing_of,
 )
-from distill.pooling import GeM
+from distill.pooling import GeM, Levels, network_of
 from edge_retrieval.errors import ConfigError
 
 TINY = TrainConfig(backbone="test_efficientnet", size=32, dim=16)
@@ -313,3 +316,56 @@ def test_a_run_starts_from_the_checkpoint_of_a_run_at_another_size(tmp_path: Pat
     )
     for name, value in later.state_dict().items():
         assert torch.equal(value, first.state_dict()[name]), name
+
+
+LEVELS = replace(TINY, pool="levels")
+
+
+def test_levels_are_means_and_deviations_of_every_map_from_a_quarter_of_the_side_on() -> None:
+    backbone = make_backbone(LEVELS).eval()
+    drawings = torch.randn(3, 1, LEVELS.size, LEVELS.size)
+    found = backbone(drawings)
+    network = network_of(backbone)
+    parts = []
+    with torch.no_grad():
+        for level in network.forward_intermediates(drawings, intermediates_only=True):
+            if level.shape[-1] * 4 <= LEVELS.size:
+                for values in (level.mean((2, 3)), (level.var((2, 3), correction=0) + 1e-4).sqrt()):
+                    parts.append(values)
+    assert torch.allclose(found, torch.cat(parts, 1) / (1 + 1e-5) ** 0.5, atol=1e-5)
+
+
+def test_weights_of_a_whole_network_fit_its_levels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = timm.create_model(LEVELS.backbone, in_chans=1, num_classes=5)
+    file = tmp_path / "whole.pt"
+    torch.save(whole.state_dict(), file)
+    filled = make_student(replace(LEVELS, weights=str(file))).backbone
+    own = network_of(filled).state_dict()
+    assert own
+    assert all(torch.equal(own[name], whole.state_dict()[name]) for name in own)
+
+
+def test_a_network_that_does_not_tell_its_maps_has_no_levels() -> None:
+    with pytest.raises(ConfigError, match="does not tell its maps"):
+        Levels(torch.nn.Linear(2, 2), name="linear")
+
+
+def test_a_symmetric_network_embeds_mirror_drawings_alike_and_trains_on_one_side() -> None:
+    student = make_student(replace(TINY, symmetric=True))
+    plain = make_student(TINY)
+    drawings = torch.randn(4, 1, TINY.size, TINY.size)
+    student.eval()
+    plain.eval()
+    with torch.no_grad():
+        rows = student(drawings)
+        assert torch.allclose(rows, student(drawings.flip(-1)), atol=1e-5)
+        assert torch.allclose(rows[1:2], student(drawings[1:2]), atol=1e-5)
+        assert not torch.allclose(plain(drawings), plain(drawings.flip(-1)), atol=1e-3)
+        one, other = (
+            plain.norm(plain.projection(plain.backbone(x))) for x in (drawings, drawings.flip(-1))
+        )
+        assert torch.allclose(rows, torch.nn.functional.normalize(one + other), atol=1e-5)
+    student.train()
+    plain.train()
+    assert torch.equal(student(drawings), plain(drawings))
