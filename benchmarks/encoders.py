@@ -16,6 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from distill.config import TrainConfig
+from distill.ensemble import ABOUT, open_ensemble
 from distill.model import load_student, make_features, make_student, preprocessing_of
 from distill.onnx_file import export_fp32
 from edge_retrieval.arrays import Images
@@ -157,7 +158,9 @@ def untrained_ones(bundle: Bundle, work: Path) -> list[Contestant]:
     found = []
     for seed in SEEDS:
         trained = dict(bundle.provenance["config"])
-        config = TrainConfig(**(trained | {"weights": "none", "seed": seed}))
+        config = TrainConfig(
+            **(trained | {"weights": "none", "teacher": "", "label_weight": 1.0, "seed": seed})
+        )
         name = f"{config.backbone}, untrained, {config.size} px, seed {seed}"
         file = work / f"untrained-{config.backbone}-{config.size}-{config.dim}-{seed}.onnx"
         network = _exported(make_student(config).eval(), config, file)
@@ -167,7 +170,7 @@ def untrained_ones(bundle: Bundle, work: Path) -> list[Contestant]:
 
 
 def teacher(folder: Path, work: Path) -> Contestant:
-    """Return a run or a bundle that taught ours.
+    """Return a fitted teacher, a run or a bundle that taught ours.
 
     Raises:
         ConfigError: It is neither.
@@ -175,8 +178,15 @@ def teacher(folder: Path, work: Path) -> Contestant:
     if (folder / "bundle.json").is_file():
         found = of_bundle(folder)
         return replace(found, name=f"teacher: {found.name}", group="teacher", prefixes=())
+    if (folder / ABOUT).is_file():
+        network, _ = open_ensemble(folder)
+        sizes = " + ".join(map(str, network.sizes))
+        given = Preprocessing(size=network.size, channels=network.channels)
+        return Contestant(
+            f"teacher: frozen networks at {sizes} px", "teacher", given, network.embed
+        )
     if not (folder / "config.toml").is_file():
-        raise ConfigError(f"{folder}: no run and no bundle", hint="name the teacher's run folder")
+        raise ConfigError(f"{folder}: no teacher", hint="name a fitted teacher, or a run")
     student, config = load_student(folder)
     file = work / f"teacher-{folder.name}.onnx"
     file.unlink(missing_ok=True)  # a run may have gone on since

@@ -213,7 +213,8 @@ def discriminant(
         shrinkage: 0 to 1.
 
     Returns:
-        `shift` and `scale` ``(F,)``, `directions` ``(F, D)``.
+        `shift` and `scale` ``(F,)``, `directions` ``(F, D)``, those that tell designs apart best
+        first.
 
     Raises:
         ConfigError: No design has two figures.
@@ -248,6 +249,7 @@ def discriminant(
     within = (1 - shrinkage) * within + shrinkage * np.trace(within) / len(kept) * np.eye(len(kept))
     shares, turned = np.linalg.eigh(within)
     weights = np.sqrt(np.maximum(1 - shares, FLOOR) / shares)
+    # eigh gives the least share of variance within designs first: the best direction.
     return {"shift": shift, "scale": scale, "directions": turn @ (turned * weights)}
 
 
@@ -289,7 +291,7 @@ def fit_ensemble(
     )
     features = network.features_of(drawings, track=track)
     # Mirrored, a figure is one more view of its design: so the map does not tell left from right.
-    schemes = [_with_mirrored(scheme, len(drawings)) for scheme in drawings.schemes]
+    schemes = [with_mirrored(scheme, len(drawings)) for scheme in drawings.schemes]
     maps = discriminant(features, schemes, dim=config.dim, shrinkage=config.shrinkage)
     out.mkdir(parents=True, exist_ok=True)
     save_file(
@@ -312,7 +314,8 @@ def fit_ensemble(
     return out
 
 
-def _with_mirrored(scheme: Scheme, count: int) -> Scheme:
+def with_mirrored(scheme: Scheme, count: int) -> Scheme:
+    """Give every figure of a scheme its mirror image, which stands `count` rows behind it."""
     codes = np.concatenate([scheme.codes, scheme.codes])
     rows = np.concatenate([scheme.rows, scheme.rows + count])
     return Scheme(scheme.name, scheme.levels, codes, rows)

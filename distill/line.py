@@ -6,6 +6,8 @@
     [ldraw]                                 # of `distill.ldraw.generate_parts`; optional
     [[passes]]                              # settings of `TrainConfig`; each pass starts from the
     teacher = "fitted"                      #   last weights of the one before; "fitted": the above
+    [refit]                                 # fits the projection anew on the real drawings alone,
+    shrinkage = 0.3                         #   see `distill.refit`; optional
     [calibration]
     parts = ["validation", "test"]          # of the split: designs that were not trained on
 
@@ -26,6 +28,7 @@ from typing import Any
 from distill.config import TrainConfig
 from distill.ensemble import ABOUT, fit_ensemble
 from distill.export import ExportSettings, export_run
+from distill.refit import refit
 from distill.train import train
 from distill.trials import Limits
 from edge_retrieval.bundle import Bundle
@@ -35,7 +38,7 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.split import Keep, Split, read_split
 
 FITTED = "fitted"
-_KEYS = {"split", "teacher", "made", "ldraw", "passes", "calibration", "export"}
+_KEYS = {"split", "teacher", "made", "ldraw", "passes", "refit", "calibration", "export"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Line:
         teacher: Recipe of the teacher to fit; None: there is none.
         made: Arguments of `distill.synthetic.generate`; None: none are made.
         ldraw: Arguments of `distill.ldraw.generate_parts`; None: none are drawn.
+        shrinkage: Of the last step, `distill.refit`; None: there is none.
         calibrated_on: Parts of the split that scores are calibrated on; empty: they are not.
         formats: Of the bundles.
     """
@@ -59,6 +63,7 @@ class Line:
     teacher: Path | None = None
     made: dict[str, Any] | None = None
     ldraw: dict[str, Any] | None = None
+    shrinkage: float | None = None
     calibrated_on: tuple[str, ...] = ()
     formats: tuple[str, ...] = field(default=("onnx",))
 
@@ -93,6 +98,7 @@ class Line:
             teacher=beside / found["teacher"] if "teacher" in found else None,
             made=found.get("made"),
             ldraw=found.get("ldraw"),
+            shrinkage=found.get("refit", {}).get("shrinkage", 0.3) if "refit" in found else None,
             calibrated_on=tuple(found.get("calibration", {}).get("parts", ())),
             formats=tuple(found.get("export", {}).get("formats", ("onnx",))),
         )
@@ -152,6 +158,12 @@ def reproduce(
         )  # fmt: skip
         before = run
     assert before is not None, "a recipe has a pass"
+    if line.shrinkage is not None:
+        tell("fitting the projection anew")
+        before = refit(
+            before, sources, out / "runs" / line.name,
+            shrinkage=line.shrinkage, split=line.split, cache=cache, track=track,
+        )  # fmt: skip
     settings = ExportSettings(formats=line.formats, int8=True, limits=Limits())
     link = before / "cache"
     if not link.exists():
