@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cost_tables
+import helps_table
 import model_tables
 import page_tables
 import search_tables
@@ -279,6 +280,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "model": lambda: model_tables.model(load("model"), table),
     "model_full": lambda: model_tables.model_full(load("model"), table),
     "quantization": quantization,
+    "what_helps": lambda: helps_table.what_helps(load("what_helps"), table),
     "losses_scratch": lambda: losses("losses-scratch"),
     "heads": heads,
     "distillation": distillation,

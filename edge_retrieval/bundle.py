@@ -320,22 +320,14 @@ def default_bundle_path() -> Path:
     Raises:
         BundleError: There is none.
     """
-    found = shipped_bundle_path(DEFAULT_BUNDLE)
-    if found is None:
-        raise BundleError(
-            f"this installation holds no encoder bundle {DEFAULT_BUNDLE!r}",
-            hint="install edge-retrieval again, or name a bundle with --bundle",
-        )
-    return found
-
-
-def shipped_bundle_path(name: str) -> Path | None:
-    """Return the folder of a bundle that ships, "small" or "base"; None: there is none."""
     package = Path(__file__).parent
     for models in (package / "models", package.parent / "models"):
-        if Path(name).name == name and (models / name / MANIFEST).is_file():
-            return models / name
-    return None
+        if (models / DEFAULT_BUNDLE / MANIFEST).is_file():
+            return models / DEFAULT_BUNDLE
+    raise BundleError(
+        f"this installation holds no encoder bundle {DEFAULT_BUNDLE!r}",
+        hint="install edge-retrieval again, or name a bundle with --bundle",
+    )
 
 
 def _parse(folder: Path, manifest: Mapping[str, Any]) -> Bundle:

@@ -18,7 +18,6 @@ from edge_retrieval.bundle import (
     Bundle,
     default_bundle_path,
     save_bundle,
-    shipped_bundle_path,
 )
 from edge_retrieval.bundle_files import CARD, FORMATS, GOLDEN, MANIFEST
 from edge_retrieval.drawing import Preprocessing, fit
@@ -428,10 +427,6 @@ def test_the_default_bundle_is_found_in_the_wheel_then_in_the_checkout(
     assert default_bundle_path() == tmp_path / "models" / "small"
     shutil.copytree(PINNED, package / "models" / "small")
     assert default_bundle_path() == package / "models" / "small"
-    assert shipped_bundle_path("base") is None
-    shutil.copytree(PINNED, tmp_path / "models" / "base")
-    assert shipped_bundle_path("base") == tmp_path / "models" / "base"
-    assert shipped_bundle_path("../models/base") is None
 
 
 def test_the_readme_of_bundles_names_every_key_and_every_file() -> None:

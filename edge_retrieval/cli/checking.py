@@ -44,13 +44,11 @@ def doctor(
     here, and compared with the vectors it carries. What is off is named: a damaged file, a changed
     setting, another resize, a runtime or a processor on which INT8 saturates.
     """
-    from edge_retrieval.bundle import default_bundle_path, shipped_bundle_path
+    from edge_retrieval.bundle import default_bundle_path
     from edge_retrieval.doctor import examine
     from edge_retrieval.encoder import AUTO
 
     folder = subject if subject is not None else default_bundle_path()
-    if not folder.exists():
-        folder = shipped_bundle_path(str(folder)) or folder
     if (folder / "bundle" / "bundle.json").is_file():
         folder = folder / "bundle"  # a register: the encoder that it keeps
     found = examine(folder, backends=None if backend in (None, AUTO) else [backend])

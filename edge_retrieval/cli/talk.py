@@ -298,13 +298,10 @@ def read_drawing(path: Path) -> bytes:
 
 
 def open_bundle(folder: Path | None) -> Bundle:
-    """Open the bundle that was named, by its folder or as one that ships, else the default one."""
-    from edge_retrieval.bundle import Bundle, default_bundle_path, shipped_bundle_path
+    """Open the bundle that was named, else the default one."""
+    from edge_retrieval.bundle import Bundle, default_bundle_path
 
-    if folder is None:
-        return Bundle.open(default_bundle_path())
-    shipped = None if folder.exists() else shipped_bundle_path(str(folder))
-    return Bundle.open(shipped or folder)
+    return Bundle.open(folder if folder is not None else default_bundle_path())
 
 
 def chosen_backend(bundle: Bundle, backend: str | None, threads: int | None = None) -> str:
@@ -351,7 +348,7 @@ RegisterOption = Annotated[
     ),
 ]
 BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", help="Encoder bundle: a folder, or base. Default: small.")
+    Path | None, typer.Option("--bundle", help="Encoder bundle. Default: the one that ships.")
 ]
 BackendOption = Annotated[
     str | None,

@@ -37,7 +37,7 @@ RECIPE = f"""
 split = "split.toml"
 teacher = "teacher.toml"
 [made]
-designs = 16
+designs = 40
 views = 3
 size = 64
 seed = 1

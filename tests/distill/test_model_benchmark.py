@@ -337,5 +337,5 @@ def test_a_run_or_a_bundle_can_be_the_teacher_and_nothing_else(
     own, taught = of_bundle(bundle), teacher(bundle, tmp_path)
     assert own.prefixes == (64, 32) and taught.prefixes == ()
     assert own.group == "ours" and taught.group == "teacher" and taught.name != own.name
-    with pytest.raises(ConfigError, match="no run and no bundle"):
+    with pytest.raises(ConfigError, match="no teacher"):
         teacher(tmp_path / "nothing", tmp_path)
