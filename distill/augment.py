@@ -121,6 +121,11 @@ def _reduced(samples: Squares) -> NDArray[np.uint16]:
     return mean
 
 
+def halved(samples: Squares) -> Squares:
+    """Turn ``(2S, 2S)`` uint8 samples into ``(S, S)`` uint8, lines as dark as `fit` leaves them."""
+    return _TO_GREY.take(_reduced(samples))
+
+
 _INK = np.linspace(1, 0, 256)
 """Grey value -> ink."""
 

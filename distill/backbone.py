@@ -15,7 +15,7 @@ from distill.config import TrainConfig
 from distill.pooling import Levels, set_pooling
 from edge_retrieval.errors import ConfigError
 
-Args = dict[str, str | int | float | bool]
+Args = dict[str, str | int | float | bool | list[int]]
 
 _SET_ELSEWHERE = {
     "pretrained": "weights", "checkpoint_path": "weights", "pretrained_cfg": "weights",
@@ -96,7 +96,7 @@ def width_of(backbone: nn.Module, config: TrainConfig) -> int:
 
 
 def parse_args(text: str) -> Args:
-    """Read `backbone_args`: what stands inside a TOML inline table, plain values only.
+    """Read `backbone_args`: what stands inside a TOML inline table, plain values and lists of ints.
 
     Raises:
         ConfigError: Not that, or an argument that another setting decides.
@@ -114,11 +114,12 @@ def parse_args(text: str) -> Args:
             raise ConfigError(
                 f"backbone_args sets {name}", hint=f"use the setting {_SET_ELSEWHERE[name]}"
             )
-        if not isinstance(value, (str, int, float, bool)) or (
-            isinstance(value, float) and not math.isfinite(value)
-        ):
+        whole = isinstance(value, list) and value and all(type(one) is int for one in value)
+        plain = isinstance(value, (str, int, float, bool))
+        if not (plain or whole) or (isinstance(value, float) and not math.isfinite(value)):
             raise ConfigError(
-                f"backbone_args: {name} = {value!r}", hint="give a text, a number, true or false"
+                f"backbone_args: {name} = {value!r}",
+                hint="give a text, a number, true or false, or a list of whole numbers",
             )
     return args
 

@@ -19,13 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from distill.augment import augment
 from distill.config import TrainConfig
 from distill.data import Drawings, Scheme, normalised
+from distill.drawing_cache import Stack
 from distill.losses import UNKNOWN
 from distill.sampler import BatchShape, RowNumbers, epoch_batches
 
 AHEAD = 6  # steps made in advance
 
 Step = tuple[RowNumbers, ...]
-"""For each scheme a batch: figures within it."""
+"""For each scheme a batch: figures within it; with variants, behind them a batch of those."""
 
 
 class Batch(NamedTuple):
@@ -35,7 +36,7 @@ class Batch(NamedTuple):
         images: ``(n, C, S, S)`` of this process.
         rows: ``(N,)`` row numbers in the drawings, of all processes, in the order of their ranks.
         codes: ``(N, L)`` of all processes; a flatter tree is padded on the coarse side.
-        scheme: ``(N,)`` number of each figure's scheme.
+        scheme: ``(N,)`` number of each figure's scheme; of a variant the one after the last.
         counts: n of each process.
     """
 
@@ -60,6 +61,10 @@ def epoch_steps(
         schemes: What is trained on.
         epoch: From 0.
         done: Steps of the epochs before.
+
+    Returns:
+        Of each step, for each scheme numbers of figures within it; with `config.variants` then
+        numbers of variants: all in turn, in another order each time round.
     """
     shape = BatchShape(config.classes, config.subclasses, config.designs, config.figures)
     rounds = [
@@ -72,8 +77,17 @@ def epoch_steps(
         while len(batches) < length:
             again = int(seeds.integers(2**31))
             batches += epoch_batches(scheme.codes, shape, seed=again, epoch=epoch)
+    if config.variants:
+        rounds.append(_variant_batches(config, epoch, length))
     steps: list[Step] = list(zip(*(batches[:length] for batches in rounds), strict=True))
     return steps[: config.steps - done] if config.steps else steps
+
+
+def _variant_batches(config: TrainConfig, epoch: int, length: int) -> list[RowNumbers]:
+    dice = np.random.default_rng([config.seed, epoch, 5])
+    rounds = -(-length * config.variant_batch // config.variants)
+    order = np.concatenate([dice.permutation(config.variants) for _ in range(rounds)])
+    return list(order[: length * config.variant_batch].reshape(length, -1))
 
 
 class Batches(Dataset[Batch]):
@@ -90,8 +104,15 @@ class Batches(Dataset[Batch]):
         first: int = 0,
         rank: int = 0,
         ranks: int = 1,
+        variants: Stack | None = None,
     ) -> None:
-        """Take the steps of an epoch from its `first` on; this process is `rank` of `ranks`."""
+        """Take the steps of an epoch from its `first` on; this process is `rank` of `ranks`.
+
+        `variants` are masters like those of the drawings; their rows are counted on from those.
+        """
+        self.masters = drawings.masters
+        if variants is not None:
+            self.masters = drawings.masters.followed_by(variants)
         self.steps, self.schemes, self.drawings, self.config = steps, schemes, drawings, config
         self.epoch, self.first, self.rank, self.ranks = epoch, first, rank, ranks
         self.depth = max(len(scheme.levels) for scheme in schemes)
@@ -102,10 +123,14 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         """Make one step: this process's images, and what all processes must know of the rest."""
         place = self.first + number
-        pairs = list(zip(self.schemes, self.steps[place], strict=True))
-        rows = np.concatenate([scheme.rows[own] for scheme, own in pairs])  # (N,)
+        step = self.steps[place]
+        pairs = list(zip(self.schemes, step, strict=False))
+        variants = step[len(pairs) :]  # one batch of them, or none
+        places = [scheme.rows[own] for scheme, own in pairs]
+        places += [len(self.drawings) + own for own in variants]
+        rows = np.concatenate(places)  # (N,)
         codes = np.full((len(rows), self.depth), UNKNOWN, np.int64)  # (N, L)
-        scheme_of = np.repeat(np.arange(len(pairs)), [len(own) for _, own in pairs])  # (N,)
+        scheme_of = np.repeat(np.arange(len(step)), [len(own) for own in step])  # (N,)
         for index, (scheme, own) in enumerate(pairs):
             codes[scheme_of == index, self.depth - len(scheme.levels) :] = scheme.codes[own]
         # A figure's changes depend on its place alone.
@@ -114,7 +139,7 @@ class Batches(Dataset[Batch]):
         # Every process takes a share of every scheme: batch norm sees all sources everywhere.
         shares = [np.arange(len(rows))[rank :: self.ranks] for rank in range(self.ranks)]
         mine = shares[self.rank]
-        squares = augment(self.drawings.masters[rows[mine]], self.config, seeds[mine])
+        squares = augment(self.masters[rows[mine]], self.config, seeds[mine])
         images = torch.from_numpy(normalised(squares, self.drawings.preprocessing))
         order = np.concatenate(shares)
         return Batch(

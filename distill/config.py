@@ -53,6 +53,9 @@ class TrainConfig:
         similarity_weight: Of the KL divergence between the similarities that the teacher and the
             student give the batch.
         teacher_temperature: Of the teacher's similarities.
+        variants: Changed drawings that the teacher is asked about beforehand, see
+            `distill.variants`; 0: none.
+        variant_batch: Of them in a step, beside the drawings themselves.
         epochs: Passes; in each, every training design is seen at least once.
         steps: Optimizer steps in all; 0: as many as `epochs` give. The schedule ends there.
         classes: Main classes in a batch; then `subclasses` of each, `designs` of each subclass,
@@ -113,6 +116,8 @@ class TrainConfig:
     regression_weight: float = 1.0
     similarity_weight: float = 1.0
     teacher_temperature: float = 0.1
+    variants: int = 0
+    variant_batch: int = 64
     epochs: int = 30
     steps: int = 0
     classes: int = 6
@@ -170,6 +175,11 @@ class TrainConfig:
             raise ConfigError(
                 "a teacher, but regression_weight = 0 and similarity_weight = 0",
                 hint="raise one of them, or leave the teacher out",
+            )
+        if self.variants and not self.teacher:
+            raise ConfigError(
+                f"variants = {self.variants}, but no teacher to ask about them",
+                hint="name a teacher, or leave variants out",
             )
         if not self.teacher and not self.label_weight:
             raise ConfigError(
@@ -249,7 +259,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "size": (16, 1024), "channels": (1, 3), "dim": (2, 4096), "temperature": (1e-3, 100),
     "arcface_margin": (0, math.pi / 2), "arcface_scale": (1, 1000), "arcface_share": (0, 1),
     "label_weight": (0, 1000), "regression_weight": (0, 1000), "similarity_weight": (0, 1000),
-    "teacher_temperature": (1e-3, 100), "epochs": (1, _MANY), "steps": (0, _MANY),
+    "teacher_temperature": (1e-3, 100), "variants": (0, _MANY), "variant_batch": (1, 100_000),
+    "epochs": (1, _MANY), "steps": (0, _MANY),
     "classes": (1, 100_000), "subclasses": (1, 100_000), "designs": (1, 100_000),
     "figures": (2, 1000),
     "accumulate": (1, _MANY), "lr": (0, 10), "backbone_lr": (0, 1), "weight_decay": (0, 10),

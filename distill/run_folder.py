@@ -16,12 +16,15 @@ import csv
 import errno
 import io
 import json
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -46,6 +49,20 @@ def writing(file: Path) -> Generator[None, None, None]:
             if full
             else "choose another folder with -o",
         ) from error
+
+
+def keep_array(array: NDArray[Any], file: Path) -> None:
+    """Write a cache file whole or not at all; trainings beside this one may write it too."""
+    partial = file.with_suffix(f".{os.getpid()}.tmp")
+    with writing(file):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as out:
+                np.save(out, array)
+            partial.replace(file)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def write_bytes(file: Path, content: bytes) -> None:

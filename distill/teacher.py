@@ -22,7 +22,7 @@ from distill import ensemble
 from distill.config import TrainConfig
 from distill.data import Drawings, load_drawings
 from distill.model import TorchEncoder, load_student, make_features, preprocessing_of
-from distill.run_folder import writing
+from distill.run_folder import keep_array
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing
@@ -167,22 +167,8 @@ def teacher_embeddings(
         rows = plain
     else:
         rows = _combined(plain, mirrored, whiten=not teacher.is_trained)
-    _keep(rows, file)
+    keep_array(rows, file)
     return rows
-
-
-def _keep(rows: Embeddings, file: Path) -> None:
-    """Write a cache file whole or not at all; trainings beside this one may write it too."""
-    partial = file.with_suffix(f".{os.getpid()}.tmp")
-    with writing(file):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as out:
-                np.save(out, rows)
-            partial.replace(file)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
 
 
 def _both(

@@ -23,6 +23,7 @@ from distill.batches import Batch, Batches, epoch_steps, prepared
 from distill.config import TrainConfig
 from distill.curves import draw_curves
 from distill.data import Drawings, Scheme, load_drawings
+from distill.drawing_cache import Stack
 from distill.facts import beginning, left_out, run_facts
 from distill.gallery import worst_queries, write_gallery
 from distill.model import Student, TorchEncoder, load_student, make_student
@@ -36,6 +37,7 @@ from distill.processor import (
     tiny_numbers_are_zero,
 )
 from distill.teacher import open_teacher, teacher_embeddings
+from distill.variants import make_variants
 from distill.weights import has_folded_norms, unfold_norms
 from edge_retrieval.errors import ConfigError, SourceError
 from edge_retrieval.metrics import leave_one_out
@@ -157,9 +159,9 @@ def train(
         world.wait()
 
         drawings, training, held = _load(config, sources, validation, split, cache, track, world)
-        targets = None
+        targets, variants = None, None
         if config.teacher:
-            targets = _teacher(config, sources, drawings, cache, track, world)
+            targets, variants = _taught(config, sources, drawings, training, cache, track, world)
         facts = run_facts(sources, validation, drawings, training, *held)
         facts["left_out"] = left_out(split, drawings, held[0])
         student = _student(config, drawings, training, world.device)
@@ -192,6 +194,7 @@ def train(
             batches = Batches(
                 steps, training, drawings, config,
                 epoch=done.epoch, first=done.batch, rank=world.rank, ranks=world.size,
+                variants=variants,
             )  # fmt: skip
             student.train()
             began = time.perf_counter()
@@ -318,21 +321,32 @@ def _signed(drawings: Drawings, schemes: Sequence[Scheme]) -> tuple[Any, list[st
     return drawings.signatures[rows], [drawings.designs[row] for row in rows]
 
 
-def _teacher(
+def _taught(
     config: TrainConfig,
     sources: Sequence[Path],
     drawings: Drawings,
+    training: Sequence[Scheme],
     cache: Path,
     track: Track,
     world: World,
-) -> Any:
-    """Return the teacher's embeddings; the leading process computes them."""
+) -> tuple[Tensor, Stack | None]:
+    """Return what the teacher says of all drawings and of the variants behind them, and those.
+
+    The leading process asks it; the others find the answers in the cache.
+    """
     teacher = open_teacher(config.teacher)
     for turn in (world.leads, not world.leads):
         if turn:
             found = teacher_embeddings(teacher, sources, drawings, config, cache=cache, track=track)
+            variants = None
+            if config.variants:
+                variants = make_variants(
+                    teacher, sources, drawings, training, config, cache=cache, track=track
+                )
         world.wait()
-    return torch.from_numpy(found)
+    if variants is None:
+        return torch.from_numpy(found), None
+    return torch.from_numpy(np.concatenate([found, variants.targets])), variants.masters
 
 
 def _student(
