@@ -68,7 +68,8 @@ class TrainConfig:
             across sources are neither pulled together nor pushed apart.
         accumulate: Parts that a step's batch is computed in, to fit the memory. The loss still sees
             the whole batch.
-        precision: "fp32", "bf16", or "auto": bf16 on a GPU that has it.
+        precision: "fp32", "bf16", or "auto": bf16 on a GPU that has it. A processor with AMX trains
+            plain convolutions, as of a ResNet, in half the time in bf16; depthwise ones not.
         lr: Highest learning rate of AdamW.
         backbone_lr: Share of `lr` that the backbone gets; less than 1 for pretrained weights.
         weight_decay: Of AdamW; not on biases and normalisation.

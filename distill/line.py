@@ -2,6 +2,7 @@
 
     split = "../splits/uspto-multiview.toml"
     teacher = "../teacher/recipe.toml"      # what `distill.ensemble` reads; optional
+    after = "../small/recipe.toml"          # whose passes come first, under its names; optional
     [made]                                  # arguments of `distill.synthetic.generate`; optional
     [ldraw]                                 # of `distill.ldraw.generate_parts`; optional
     [[passes]]                              # settings of `TrainConfig`; each pass starts from the
@@ -38,7 +39,7 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.split import Keep, Split, read_split
 
 FITTED = "fitted"
-_KEYS = {"split", "teacher", "made", "ldraw", "passes", "refit", "calibration", "export"}
+_KEYS = {"split", "teacher", "after", "made", "ldraw", "passes", "refit", "calibration", "export"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Line:
 
     Attributes:
         name: Of the bundles.
-        passes: Trainings, each from the last weights of the one before.
+        passes: Trainings by the names of their runs, each from the last weights of the one before.
         split: What trains, validates and tests; None: nothing is held apart.
         teacher: Recipe of the teacher to fit; None: there is none.
         made: Arguments of `distill.synthetic.generate`; None: none are made.
@@ -58,7 +59,7 @@ class Line:
     """
 
     name: str
-    passes: tuple[TrainConfig, ...]
+    passes: tuple[tuple[str, TrainConfig], ...]
     split: Split | None = None
     teacher: Path | None = None
     made: dict[str, Any] | None = None
@@ -74,25 +75,28 @@ class Line:
         Raises:
             ConfigError: Not a file of that kind, or a wrong setting in it.
         """
-        try:
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(
-                f"{path}: not a recipe: {error}", hint="give models/small/recipe.toml, or its like"
-            ) from error
-        unknown = sorted(set(found) - _KEYS)
-        if unknown or not found.get("passes"):
-            what = f"no setting {unknown[0]!r}" if unknown else "no [[passes]]"
-            raise ConfigError(f"{path}: {what}", hint=f"a recipe has {', '.join(sorted(_KEYS))}")
+        found = _read(path)
         beside = path.parent
-        passes = tuple(TrainConfig.of(one) for one in found["passes"])
-        if any(one.teacher == FITTED for one in passes) and "teacher" not in found:
+        name = path.resolve().parent.name
+        passes = tuple(
+            (f"{name}-{number}", TrainConfig.of(one))
+            for number, one in enumerate(found["passes"], start=1)
+        )
+        if "after" in found:
+            first = beside / found["after"]
+            if "after" in _read(first):
+                raise ConfigError(
+                    f"{path}: after {first}, which is after another recipe itself",
+                    hint="put the passes of both into one recipe",
+                )
+            passes = (*cls.load(first).passes, *passes)
+        if any(one.teacher == FITTED for _, one in passes) and "teacher" not in found:
             raise ConfigError(
                 f"{path}: a pass with teacher = {FITTED!r}, but no teacher to fit",
                 hint='add teacher = "../teacher/recipe.toml", or its like',
             )
         return cls(
-            name=path.resolve().parent.name,
+            name=name,
             passes=passes,
             split=read_split(beside / found["split"]) if "split" in found else None,
             teacher=beside / found["teacher"] if "teacher" in found else None,
@@ -102,6 +106,20 @@ class Line:
             calibrated_on=tuple(found.get("calibration", {}).get("parts", ())),
             formats=tuple(found.get("export", {}).get("formats", ("onnx",))),
         )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"{path}: not a recipe: {error}", hint="give models/small/recipe.toml, or its like"
+        ) from error
+    unknown = sorted(set(found) - _KEYS)
+    if unknown or not found.get("passes"):
+        what = f"no setting {unknown[0]!r}" if unknown else "no [[passes]]"
+        raise ConfigError(f"{path}: {what}", hint=f"a recipe has {', '.join(sorted(_KEYS))}")
+    return found
 
 
 def reproduce(
@@ -144,8 +162,8 @@ def reproduce(
             track=track,
         )  # fmt: skip
     before: Path | None = None
-    for number, config in enumerate(line.passes, start=1):
-        run = out / "runs" / f"{line.name}-{number}"
+    for number, (name, config) in enumerate(line.passes, start=1):
+        run = out / "runs" / name
         if before is not None:
             config = replace(config, weights=str(before / "last.safetensors"))
         if config.teacher == FITTED:

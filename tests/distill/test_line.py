@@ -147,3 +147,19 @@ def test_the_recipes_that_ship_can_be_read() -> None:
         if file.parent.name != "teacher":
             assert Line.load(file).passes
     assert (models / "teacher" / "recipe.toml").is_file()
+
+
+def test_a_recipe_may_go_on_from_the_passes_of_another(recipe: Path) -> None:
+    own = recipe.parent.parent / "large"
+    own.mkdir()
+    file = own / "recipe.toml"
+    teacher = 'teacher = "../tiny/teacher.toml"\n'
+    file.write_text(f'after = "../tiny/{recipe.name}"\n{teacher}{PASS}lr = 1e-4\n')
+    line = Line.load(file)
+    assert [name for name, _ in line.passes] == ["tiny-1", "tiny-2", "large-1"]
+    assert line.passes[:2] == Line.load(recipe).passes
+    assert line.passes[2][1].lr == 1e-4
+    third = own / "third.toml"
+    third.write_text(f'after = "recipe.toml"\n{PASS}')
+    with pytest.raises(ConfigError, match="after another recipe itself"):
+        Line.load(third)
