@@ -159,7 +159,16 @@ def untrained_ones(bundle: Bundle, work: Path) -> list[Contestant]:
     for seed in SEEDS:
         trained = dict(bundle.provenance["config"])
         config = TrainConfig(
-            **(trained | {"weights": "none", "teacher": "", "label_weight": 1.0, "seed": seed})
+            **(
+                trained
+                | {
+                    "weights": "none",
+                    "teacher": "",
+                    "variants": 0,
+                    "label_weight": 1.0,
+                    "seed": seed,
+                }
+            )
         )
         name = f"{config.backbone}, untrained, {config.size} px, seed {seed}"
         file = work / f"untrained-{config.backbone}-{config.size}-{config.dim}-{seed}.onnx"

@@ -23,9 +23,10 @@ def what_helps(result: Mapping[str, Any], table: Table) -> str:
         ]
         lines.append([name, ", ".join(str(row["seed"]) for row in own), *cells])
     head = ["", "seeds", *(f"{part}: {m}" for part in ("validation", "test") for m in MEASURES)]
+    network = result.get("network", "mobilenetv4_conv_small")
     note = (
-        f"mobilenetv4_conv_small at {result['size']} px, {result['steps']} steps of"
-        f" {result['batch']}; galleries of {result['rows'][0]['validation']['gallery']} and"
+        f"{network} at {result['size']} px, {result['steps']} steps of {result['batch']};"
+        f" galleries of {result['rows'][0]['validation']['gallery']} and"
         f" {result['rows'][0]['test']['gallery']} figures; {result['convention']}."
     )
     return f"{table(head, lines)}\n\n{note}"
