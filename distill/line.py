@@ -9,6 +9,7 @@
     teacher = "fitted"                      #   last weights of the one before; "fitted": the above
     [refit]                                 # fits the projection anew on the real drawings alone,
     shrinkage = 0.3                         #   see `distill.refit`; optional
+    size = 224                              #   at another input size than that of the passes
     [calibration]
     parts = ["validation", "test"]          # of the split: designs that were not trained on
 
@@ -54,6 +55,7 @@ class Line:
         made: Arguments of `distill.synthetic.generate`; None: none are made.
         ldraw: Arguments of `distill.ldraw.generate_parts`; None: none are drawn.
         shrinkage: Of the last step, `distill.refit`; None: there is none.
+        size: Of the input from that step on; None: that of the passes.
         calibrated_on: Parts of the split that scores are calibrated on; empty: they are not.
         formats: Of the bundles.
     """
@@ -65,6 +67,7 @@ class Line:
     made: dict[str, Any] | None = None
     ldraw: dict[str, Any] | None = None
     shrinkage: float | None = None
+    size: int | None = None
     calibrated_on: tuple[str, ...] = ()
     formats: tuple[str, ...] = field(default=("onnx",))
 
@@ -80,7 +83,7 @@ class Line:
         name = path.resolve().parent.name
         passes = tuple(
             (f"{name}-{number}", TrainConfig.of(one))
-            for number, one in enumerate(found["passes"], start=1)
+            for number, one in enumerate(found.get("passes", ()), start=1)
         )
         if "after" in found:
             first = beside / found["after"]
@@ -103,6 +106,7 @@ class Line:
             made=found.get("made"),
             ldraw=found.get("ldraw"),
             shrinkage=found.get("refit", {}).get("shrinkage", 0.3) if "refit" in found else None,
+            size=found.get("refit", {}).get("size"),
             calibrated_on=tuple(found.get("calibration", {}).get("parts", ())),
             formats=tuple(found.get("export", {}).get("formats", ("onnx",))),
         )
@@ -116,7 +120,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: not a recipe: {error}", hint="give models/small/recipe.toml, or its like"
         ) from error
     unknown = sorted(set(found) - _KEYS)
-    if unknown or not found.get("passes"):
+    unknown += sorted(set(found.get("refit", {})) - {"shrinkage", "size"})
+    if unknown or not (found.get("passes") or "after" in found):
         what = f"no setting {unknown[0]!r}" if unknown else "no [[passes]]"
         raise ConfigError(f"{path}: {what}", hint=f"a recipe has {', '.join(sorted(_KEYS))}")
     return found
@@ -180,7 +185,7 @@ def reproduce(
         tell("fitting the projection anew")
         before = refit(
             before, sources, out / "runs" / line.name,
-            shrinkage=line.shrinkage, split=line.split, cache=cache, track=track,
+            shrinkage=line.shrinkage, size=line.size, split=line.split, cache=cache, track=track,
         )  # fmt: skip
     settings = ExportSettings(formats=line.formats, int8=True, limits=Limits())
     link = before / "cache"

@@ -3,7 +3,11 @@
 Gradients see a few hundred real designs in small batches; the discriminant of `distill.ensemble`
 sees all of them at once. The backbone stays as it was trained; projection and batch norm become
 the map to the directions in which figures of one design differ least and designs most, the surest
-first, so that the first numbers of an embedding are the best ones.
+first, so that the first numbers of an embedding are the best ones. It may be fitted at a larger
+input than the network was trained at.
+
+Source of the latter:
+    Touvron et al., Fixing the train-test resolution discrepancy, arXiv:1906.06423.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +31,7 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.split import Split
 
 BATCH = 32
-KEPT = ("config.toml", "provenance.json", "seen.npz", "split.toml", "metrics.csv", "problems.json")
+KEPT = ("provenance.json", "seen.npz", "split.toml", "metrics.csv", "problems.json")
 """What a refitted run says of the training that it came from."""
 
 
@@ -36,6 +41,7 @@ def refit(
     out: Path,
     *,
     shrinkage: float,
+    size: int | None = None,
     split: Split | None = None,
     cache: Path,
     track: Track = silent,
@@ -48,6 +54,8 @@ def refit(
             among those that `run` was trained on, so that what it says it has seen stays true.
         out: A new or empty folder.
         shrinkage: Of the within-design scatter, 0 to 1.
+        size: Side of the input from now on, pixels; None: that of the training. A network that
+            pools over places takes any, and a larger one shows finer lines.
         split: Designs of its parts other than "train" are left out.
         cache: Where cut drawings are kept.
         track: Shows progress.
@@ -57,6 +65,7 @@ def refit(
             embedding.
     """
     student, config = load_student(run, checkpoint="last")
+    config = replace(config, size=size or config.size)
     drawings = load_drawings(
         sources,
         config,
@@ -79,8 +88,9 @@ def refit(
     for name in KEPT:
         if (run / name).is_file():
             shutil.copy2(run / name, out / name)
+    config.save(out / "config.toml")
     said = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
-    said["refitted"] = {"shrinkage": shrinkage, "figures": len(drawings)}
+    said["refitted"] = {"shrinkage": shrinkage, "size": config.size, "figures": len(drawings)}
     run_folder.write_json(out / "provenance.json", said)
     for name in ("last", "best"):
         run_folder.save_weights(student.state_dict(), out / f"{name}.safetensors")

@@ -159,6 +159,13 @@ def test_a_recipe_may_go_on_from_the_passes_of_another(recipe: Path) -> None:
     assert [name for name, _ in line.passes] == ["tiny-1", "tiny-2", "large-1"]
     assert line.passes[:2] == Line.load(recipe).passes
     assert line.passes[2][1].lr == 1e-4
+    finer = own / "finer.toml"
+    finer.write_text(f'after = "../tiny/{recipe.name}"\n{teacher}[refit]\nsize = 48\n')
+    assert Line.load(finer).passes == Line.load(recipe).passes
+    assert Line.load(finer).size == 48
+    finer.write_text(f'after = "../tiny/{recipe.name}"\n{teacher}[refit]\nsise = 48\n')
+    with pytest.raises(ConfigError, match="sise"):
+        Line.load(finer)
     third = own / "third.toml"
     third.write_text(f'after = "recipe.toml"\n{PASS}')
     with pytest.raises(ConfigError, match="after another recipe itself"):

@@ -70,6 +70,20 @@ def test_the_network_computes_the_map_of_the_discriminant(
     assert np.abs(rows - wanted).max() < 2e-3
 
 
+def test_a_network_may_be_refitted_at_a_finer_size(run: Path, source: Path, tmp_path: Path) -> None:
+    finer = refit(run, [source], tmp_path / "f", shrinkage=0.3, size=48, cache=tmp_path / "cache")
+    student, config = load_student(finer)
+    assert config.size == 48
+    assert load_student(run)[1].size == 32
+    drawings = load_drawings([source], config, cache=tmp_path / "cache")
+    assert drawings.images(np.arange(1)).shape == (1, 1, 48, 48)
+    before, _ = load_student(run, checkpoint="last")
+    for name, value in before.backbone.state_dict().items():
+        assert torch.equal(value, student.backbone.state_dict()[name])
+    plain = patent_map(finer, source, tmp_path / "cache")
+    assert plain > patent_map(run, source, run / "cache")
+
+
 def test_the_backbone_and_what_the_run_has_seen_stay(run: Path, fitted: Path) -> None:
     before, _ = load_student(run, checkpoint="last")
     after, _ = load_student(fitted)
