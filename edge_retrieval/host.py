@@ -73,10 +73,10 @@ def same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return False
     if any(one[key] != other[key] for key in STABLE if key in one and key in other):
         return False
-    if "memory" not in one or "memory" not in other:
+    here, there = one.get("memory"), other.get("memory")
+    if not isinstance(here, int) or not isinstance(there, int):
         return True
-    most = max(one["memory"], other["memory"])
-    return bool(abs(one["memory"] - other["memory"]) <= MEMORY_NEAR * most)
+    return abs(here - there) <= MEMORY_NEAR * max(here, there)
 
 
 def board(root: Path = ROOT) -> str | None:

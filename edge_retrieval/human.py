@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def human(value: float, unit: str) -> str:
-    """Return a number of one of `report.UNITS` as people read it: "1.23 ms", "2.40 GHz", "0.905"."""
+    """Return a number in one of `report.UNITS` as people read it: "1.23 ms", "2.40 GHz"."""
     if unit == "s":
         return human_seconds(value)
     if unit == "B":
@@ -45,5 +45,3 @@ def _three_digits(value: float) -> str:
     whole = abs(value)
     places = 2 if whole < 9.995 else 1 if whole < 99.95 else 0
     return f"{value:.{places}f}"
-
-

@@ -185,7 +185,7 @@ class Report:
         )
 
     def find(self, name: str, **labels: Label) -> list[Measurement]:
-        """Return the measurements of a name that have these labels, and perhaps others, in order."""
+        """Return the measurements of a name that have these labels, whatever others they have."""
         return [
             one
             for one in self.measurements

@@ -10,24 +10,25 @@ round. The one that a search here would use is the first, and named by the setti
 
 name             unit  labels and meaning
 cold_start       s     {what}: a fresh process, from its start to its end, one sample a process.
-                       "python" starts and ends; "import" also loads what a search loads; "search" is
-                       `edge-ret search DRAWING --json` with everything.
-latency          s     CONTESTANT + {stage}: one drawing at a time, one sample a search. "decode" file
-                       to pixels, "cut" to figures, "fit" to the encoder's input, "embed", "search",
-                       "print" to JSON, and their sum "total".
+                       "python" starts and ends; "import" also loads what a search loads; "search"
+                       is `edge-ret search DRAWING --json` with everything.
+latency          s     CONTESTANT + {stage}: one drawing at a time, one sample a search. "decode"
+                       file to pixels, "cut" to figures, "fit" to the encoder's input, "embed",
+                       "search", "print" to JSON, and their sum "total".
 throughput       1/s   CONTESTANT + {batch}: figures embedded a second, one sample a batch.
                        The only measurement of more than one number of threads.
 memory           B     {part, kind}: one sample a fresh process. Kind "rss" (resident) and "pss"
                        (shared pages counted in parts; Linux only): what this part ADDS to those
                        before it, in the order "interpreter", "runtime", "model", "register": their
-                       sum is the whole, so they can be stacked. Kind "peak": the most that a process
-                       ever held which loaded this part and those before it: not to be stacked.
+                       sum is the whole, so they can be stacked. Kind "peak": the most that a
+                       process ever held which loaded this part and those before it: not to be
+                       stacked.
 quality          1     {bundle, precision, backend, metric, level}: "mAP", "hit_rate@1",
                        "hit_rate@5", "recall@10", each of figures among one another, a share of 1;
                        one sample. Only with data.
-search_cost      s     {figures, index}: one query among so many made vectors. Index "exact" compares
-                       all, "first pass" is what a register of that size does and as exact, "graph"
-                       is nearly exact.
+search_cost      s     {figures, index}: one query among so many made vectors. Index "exact"
+                       compares all, "first pass" is what a register of that size does and as exact,
+                       "graph" is nearly exact.
 search_memory    B     {figures, index}: what a fresh process that has answered such queries holds
                        resident beyond what it held before it opened the vectors.
 energy           J     CONTESTANT + {domain}: of one search, what the domain ("package-0", a hwmon
@@ -50,3 +51,28 @@ ships); "k"; "drawings"; "quick", "parts"; "seconds" that all took; "data" (the 
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_retrieval.bench.comparing import Change, compare
+    from edge_retrieval.bench.running import bench
+    from edge_retrieval.bench.settings import PARTS, BenchSettings
+
+__all__ = ["PARTS", "BenchSettings", "Change", "bench", "compare"]
+
+_WHERE = {
+    "PARTS": "settings",
+    "BenchSettings": "settings",
+    "Change": "comparing",
+    "bench": "running",
+    "compare": "comparing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: a fresh process whose memory is weighed loads this package, too.
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"edge_retrieval.bench.{_WHERE[name]}"), name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.host import same_machine
-from edge_retrieval.report import Label, Measurement, Report
+from edge_retrieval.report import Label, Measurement, Report, human
 
 RESAMPLED = 2000
 """Times that samples are drawn anew: the ends of a 95 % interval then move by a few hundredths of
@@ -105,7 +105,7 @@ def require_one_machine(before: Report, after: Report) -> None:
 def _size(report: Report) -> str:
     memory = report.host.get("memory")
     cores = f"{report.host.get('cores', '?')} cores"
-    return f"{cores}, {memory / 1e9:.1f} GB" if memory else cores
+    return f"{cores}, {human(memory, 'B')}" if isinstance(memory, int) else cores
 
 
 def _change(old: Measurement, new: Measurement, seed: int) -> Change:
@@ -149,7 +149,9 @@ def resampled_medians(
     """Return ``(times,)``: medians of as many samples, drawn from them with repeats."""
     step = max(1, DRAWN_AT_ONCE // len(samples))
     medians = [
-        np.median(samples[rng.integers(0, len(samples), (min(step, times - done), len(samples)))], 1)
+        np.median(
+            samples[rng.integers(0, len(samples), (min(step, times - done), len(samples)))], 1
+        )
         for done in range(0, times, step)
     ]
     return np.concatenate(medians)

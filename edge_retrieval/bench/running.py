@@ -1,116 +1,125 @@
-"""What a search costs on this very device: seconds by stage, bytes of memory, raw samples kept."""
+"""One bench from its first part to its report."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_retrieval.bundle import Bundle
-from edge_retrieval.drawing import cut_sheet, fit_batch
-from edge_retrieval.encoder import load_encoder
-from edge_retrieval.errors import EvaluationError
+from edge_retrieval.bench.contestants import Contestant, contestants
+from edge_retrieval.bench.course import Course
+from edge_retrieval.bench.fresh import measure_cold_start, measure_memory
+from edge_retrieval.bench.growth import measure_growth
+from edge_retrieval.bench.lasting import measure_energy, measure_sustained
+from edge_retrieval.bench.latency import Searcher, measure_latency
+from edge_retrieval.bench.quality import measure_quality
+from edge_retrieval.bench.settings import BenchSettings
+from edge_retrieval.bench.throughput import measure_throughput
+from edge_retrieval.errors import EdgeRetrievalError, EvaluationError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
 from edge_retrieval.report import Measurement, Report
-from edge_retrieval.search import Query, search
 
-WARM_UP = 3
-"""Rounds that are run and thrown away: first calls allocate, page in and choose kernels."""
-
-
-def peak_memory() -> int | None:
-    """Return the most memory that this process has held resident, in bytes; None if unknown."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kilobytes
+OWN_PROCESSES = ("cold_start", "memory", "search_cost")
+"""Parts whose failure is a note: the rest does not rest on them."""
 
 
 def bench(
     register: Register,
     sheets: Sequence[Path],
+    settings: BenchSettings | None = None,
     *,
-    runs: int = 30,
-    k: int = 10,
-    backend: str | None = None,
-    threads: int = 1,
+    sample: bool = False,
     track: Track = silent,
 ) -> Report:
-    """Measure one search, stage by stage, one drawing at a time.
+    """Measure what a search costs on this device, and how good it is.
 
     Args:
-        register: What is searched; its bundle embeds.
-        sheets: Drawings to search with, taken in turn.
-        runs: Searches that are counted.
-        k: Designs asked for.
-        backend: "onnx" or "openvino"; None: what the bundle is made for. Choose before measuring:
-            "auto" would count its choosing as loading.
-        threads: Threads of the encoder.
-        track: Shows the runs.
+        register: What is searched; its bundle is the first contestant.
+        sheets: Drawings to search with, taken in turn; read from disk each time.
+        settings: What is measured, and how long; None: everything, in less than three minutes.
+        sample: Whether the register is the one that ships.
+        track: Shows the rounds.
 
     Returns:
-        A report with `latency.decode` (sheet to figures), `latency.fit` (figures to the encoder's
-        input), `latency.embed`, `latency.search`, `latency.total` in seconds with one sample a run,
-        `load.encoder` in seconds and `memory.peak` in bytes with one sample.
+        What `edge_retrieval.bench` lists.
 
     Raises:
-        EvaluationError: No drawing, or no runs.
+        EvaluationError: No drawing; or the data does not allow to measure quality.
+        DrawingError: A drawing cannot be read.
+        BundleError: The register's bundle cannot be run here, or a further bundle is none.
+        ConfigError: No such backend.
     """
-    if not sheets or runs < 1:
-        raise EvaluationError(
-            "nothing to measure: no drawing or no runs", hint="give a drawing and --runs 1 or more"
-        )
-    bundle: Bundle = register.bundle
-    start = time.perf_counter()
-    encoder = load_encoder(bundle, backend=backend, threads=threads)
-    load_seconds = time.perf_counter() - start
-    pages = [(str(path), path.read_bytes()) for path in sheets]
-    stages: dict[str, list[float]] = {
-        name: [] for name in ("decode", "fit", "embed", "search", "total")
-    }
-    for run in track(range(-WARM_UP, runs), "Measuring", WARM_UP + runs):
-        name, data = pages[run % len(pages)]
-        t0 = time.perf_counter()
-        figures = cut_sheet(data, where=name)
-        t1 = time.perf_counter()
-        images = fit_batch(figures, bundle.preprocessing)  # (N, C, H, W)
-        t2 = time.perf_counter()
-        embeddings = encoder.embed(images)  # (N, D)
-        t3 = time.perf_counter()
-        query = Query(name=name, figures=figures)
-        search(register, [query], embeddings=[embeddings], k=k)
-        t4 = time.perf_counter()
-        if run < 0:
-            continue
-        for stage, seconds in zip(
-            stages, (t1 - t0, t2 - t1, t3 - t2, t4 - t3, t4 - t0), strict=True
-        ):
-            stages[stage].append(seconds)
-    measurements = [
-        Measurement(f"latency.{stage}", "s", tuple(samples)) for stage, samples in stages.items()
-    ]
-    measurements.append(Measurement("load.encoder", "s", (load_seconds,)))
-    peak = peak_memory()
-    if peak is not None:
-        measurements.append(Measurement("memory.peak", "B", (float(peak),)))
+    settings = settings or BenchSettings()
+    if not sheets:
+        raise EvaluationError("nothing to measure: no drawing", hint="give a drawing")
+    course = Course(track)
+    who = contestants(register.bundle, settings, course.notes)
+    searcher = Searcher(register, sheets, settings.k)
+    searcher.figures()  # a drawing that cannot be read is told before anything is measured
+    found: list[Measurement] = []
+    parts = [part for part in settings.parts if _asked(part, settings)]
+    for part in parts:
+        try:
+            found += _measured(part, searcher, who, settings, course)
+        except EdgeRetrievalError as error:
+            if part not in OWN_PROCESSES:
+                raise
+            course.note(f"{part} is not measured: {error}")
+    if busy := course.busy():
+        course.notes.insert(0, busy)
     return Report.of(
-        "search latency",
-        measurements,
-        settings={
-            "bundle": bundle.name,
-            "precision": bundle.precision,
-            "fingerprint": bundle.fingerprint,
-            "size": bundle.preprocessing.size,
-            "backend": encoder.backend,
-            "threads": threads,
-            "runs": runs,
-            "k": k,
-            "drawings": len(pages),
-            "designs": register.designs_count,
-            "figures": register.figures_count,
-        },
+        "bench",
+        [*found, *course.measurements()],
+        settings=_facts(register, who[0], sheets, settings)
+        | {"sample": sample, "parts": parts, "seconds": round(course.at(), 1)},
+        notes=course.notes,
     )
+
+
+def _asked(part: str, settings: BenchSettings) -> bool:
+    if part == "quality":
+        return settings.data is not None
+    return part != "sustained" or settings.sustained > 0
+
+
+def _measured(
+    part: str,
+    searcher: Searcher,
+    who: Sequence[Contestant],
+    settings: BenchSettings,
+    course: Course,
+) -> list[Measurement]:
+    """Measure one part."""
+    register, sheet, first = searcher.register.folder, searcher.sheets[0], who[0]
+    if part == "cold_start":
+        return measure_cold_start(register, sheet, first, settings, course)
+    if part == "latency":
+        return measure_latency(searcher, who, settings, course)
+    if part == "throughput":
+        return measure_throughput(searcher.figures(), first, settings, course)
+    if part == "memory":
+        return measure_memory(register, sheet, first, settings, course)
+    if part == "search_cost":
+        return measure_growth(searcher.register.bundle.dim, settings, course)
+    if part == "quality":
+        assert settings.data is not None
+        return measure_quality(settings.data, who, course)
+    if part == "energy":
+        return measure_energy(searcher, who, settings, course)
+    return measure_sustained(searcher, first, settings, course)
+
+
+def _facts(
+    register: Register, first: Contestant, sheets: Sequence[Path], settings: BenchSettings
+) -> dict[str, object]:
+    return {
+        **first.labels,
+        "fingerprint": first.bundle.fingerprint,
+        "size": first.bundle.preprocessing.size,
+        "figures": register.figures_count,
+        "designs": register.designs_count,
+        "k": settings.k,
+        "drawings": len(sheets),
+        "quick": settings.quick,
+        "data": None if settings.data is None else settings.data.name,
+    }
