@@ -230,6 +230,8 @@ class Report:
                 _refuse(where, f"{key!r} is missing or not a {kind.__name__}")
         if unknown := sorted(content.keys() - types.keys() - {"schema"}):
             _refuse(where, f"{unknown[0]!r} is no part of a report")
+        if not all(isinstance(note, str) for note in content.get("notes", [])):
+            _refuse(where, "a note is no text")
         try:
             measurements = [_measurement(item) for item in content["measurements"]]
             newest = {"measurements": tuple(measurements), "schema": REPORT_SCHEMA}
@@ -296,7 +298,7 @@ def _measurement(item: Any) -> Measurement:
     if not (isinstance(item["name"], str) and isinstance(item["samples"], list)):
         raise TypeError("a name and a list of samples are needed")
     if not (isinstance(item.get("labels", {}), dict) and isinstance(item.get("at", []), list)):
-        raise TypeError(f"{item['name']}: labels are an object, at is a list")
+        raise TypeError(f"{item['name']}: labels are an object and at is a list")
     return Measurement(**item)
 
 

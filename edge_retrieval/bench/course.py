@@ -23,7 +23,7 @@ EVERY = 0.25
 """Seconds between two reference samples, at least: they cost 2 % of the time then."""
 
 SPREAD = 1.3
-"""p90 over p50 of the reference above which a machine is called busy. A quiet one shows about 1.1."""
+"""p90 over p50 of the reference above which a machine is called busy. Of a quiet one it is 1.1."""
 
 OTHERS = 0.15
 """Share of all cores' time, taken by other processes, from which a machine is called busy."""

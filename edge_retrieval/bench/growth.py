@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.bench.course import Course
 from edge_retrieval.bench.fresh import ask_fresh
 from edge_retrieval.bench.made import MadeVectors
 from edge_retrieval.bench.settings import BenchSettings
-from edge_retrieval.index import GRAPH, PASS, FlatIndex, Index
+from edge_retrieval.index import GRAPH, PASS, FlatIndex, Index, Vectors
+from edge_retrieval.plan import READ_ONE_BY_ONE
+from edge_retrieval.register.files import RowReader
 from edge_retrieval.report import Label, Measurement
 
 INDEXES = ("exact", "first pass", "graph")
@@ -31,6 +34,30 @@ K = 10
 VECTORS, ASKED = "vectors.f32", "queries.f32"
 ROOM = 3
 """A register of made vectors is made where the disk has so many times their bytes left."""
+
+
+class FileVectors:
+    """Vectors in a file, read as a register reads its own: few by their places, many from a map."""
+
+    def __init__(self, file: Path, dim: int) -> None:
+        self._map = _mapped(file, dim)
+        self._reader = RowReader(file, dim)
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    @property
+    def dim(self) -> int:
+        return int(self._map.shape[1])
+
+    def take(self, rows: NDArray[np.int64]) -> Embeddings:
+        """See `index.Vectors.take`."""
+        few = len(rows) <= READ_ONE_BY_ONE
+        return self._reader.read(rows) if few else np.asarray(self._map[rows])
+
+    def span(self, start: int, stop: int) -> Embeddings:
+        """See `index.Vectors.span`."""
+        return np.asarray(self._map[start:stop])
 
 
 def make_vectors(folder: Path, figures: int, dim: int, *, graph: bool, seed: int) -> None:
@@ -120,11 +147,10 @@ def searched(folder: str, index: str, dim: int, turn: int) -> dict[str, Any]:
 
 def open_index(folder: Path, index: str, dim: int) -> Index:
     """Open one of `INDEXES` over the vectors of a folder."""
-    vectors = _mapped(folder / VECTORS, dim)
-    return _opener(index)(folder, vectors)
+    return _opener(index)(folder, FileVectors(folder / VECTORS, dim))
 
 
-def _opener(index: str) -> Callable[[Path, Embeddings], Index]:
+def _opener(index: str) -> Callable[[Path, Vectors], Index]:
     """Import what opens an index, and return it."""
     if index == "first pass":
         from edge_retrieval.index.first_pass import PassIndex

@@ -50,14 +50,17 @@ def bench(
         ConfigError: No such backend.
     """
     settings = settings or BenchSettings()
-    if not sheets:
-        raise EvaluationError("nothing to measure: no drawing", hint="give a drawing")
+    parts = [part for part in settings.parts if _asked(part, settings)]
+    if not sheets or not parts:
+        raise EvaluationError(
+            f"nothing to measure: {'no part of the bench' if sheets else 'no drawing'}",
+            hint="give a drawing, data for quality, and a time for sustained",
+        )
     course = Course(track)
     who = contestants(register.bundle, settings, course.notes)
     searcher = Searcher(register, sheets, settings.k)
     searcher.figures()  # a drawing that cannot be read is told before anything is measured
     found: list[Measurement] = []
-    parts = [part for part in settings.parts if _asked(part, settings)]
     for part in parts:
         try:
             found += _measured(part, searcher, who, settings, course)

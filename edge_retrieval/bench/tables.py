@@ -43,7 +43,7 @@ def to_markdown(report: Report) -> str:
     for note in report.notes:
         lines += [f"> {_cell(note)}", ""]
     for table in tables(report):
-        lines += [f"## {_cell(table.title)}", "", *_markdown(table), ""]
+        lines += [f"## {_cell(table.title)}", "", *markdown_of(table), ""]
     return "\n".join(lines)
 
 
@@ -219,7 +219,8 @@ def _other(report: Report) -> Table:
     return Table("The machine meanwhile", _columns(""), tuple(rows))
 
 
-def _markdown(table: Table) -> Iterator[str]:
+def markdown_of(table: Table) -> Iterator[str]:
+    """Yield the lines of a table in Markdown."""
     yield "| " + " | ".join(_cell(heading) for heading, _ in table.columns) + " |"
     yield "|" + "|".join("---:" if side == "right" else "---" for _, side in table.columns) + "|"
     for row in table.rows:

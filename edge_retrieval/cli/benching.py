@@ -116,12 +116,13 @@ def bench(
     from edge_retrieval.bench import BenchSettings
     from edge_retrieval.bench import bench as measure
     from edge_retrieval.bench.floors import floors_of
-    from edge_retrieval.bench.settings import PARTS, seconds_of
+    from edge_retrieval.bench.settings import seconds_of
     from edge_retrieval.bench.tables import to_markdown
 
     floors = floors_of(floor) if floor is not None else {}
+    growth = large or graph
     settings = BenchSettings(
-        parts=tuple(only or PARTS),
+        parts=parts_of(only, quality=data is not None, sustained=bool(sustained), growth=growth),
         quick=quick,
         runs=runs,
         threads=threads,
@@ -214,6 +215,22 @@ class BenchCommand(TyperCommand):
 
 CLASSES = {"bench": BenchCommand}
 """Commands of this module that are of a class of their own."""
+
+
+def parts_of(
+    only: list[str] | None, *, quality: bool, sustained: bool, growth: bool
+) -> tuple[str, ...]:
+    """Return the parts that were asked for, be it by an option that only they need."""
+    from edge_retrieval.bench import PARTS
+
+    if not only:
+        return PARTS
+    if "quality" in only and not quality:
+        raise typer.BadParameter("--only quality needs labelled designs: --data SOURCE")
+    if "sustained" in only and not sustained:
+        raise typer.BadParameter("--only sustained needs a time: --sustained 5m")
+    more = {"quality": quality, "sustained": sustained, "search_cost": growth}
+    return (*only, *(part for part, asked in more.items() if asked))
 
 
 def require_files(out: Path, markdown: Path | None, html: Path | None) -> None:
