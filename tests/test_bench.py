@@ -110,6 +110,18 @@ def test_bundles_of_one_name_are_told_apart(register: Register, tmp_path: Path) 
     assert sum(name.startswith("tiny@") for name in names) == 2
 
 
+def test_a_bundle_that_is_named_twice_is_measured_once_and_the_first_stays_first(
+    register: Register, tmp_path: Path
+) -> None:
+    fakes.tiny_bundle(tmp_path / "tiny")
+    own = register.bundle.folder
+    report = only(register, "latency", also=(tmp_path / "tiny", own))
+    names = [str(one.labels["bundle"]) for one in report.find("latency", stage="total")]
+    assert len(names) == 2
+    assert names[0].startswith("small-int8")
+    assert names[0] == report.settings["bundle"]
+
+
 def test_a_missing_runtime_is_a_note_unless_it_was_asked_for(register: Register) -> None:
     report = only(register, "latency")
     assert any("OpenVINO is not installed" in note for note in report.notes)

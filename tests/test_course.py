@@ -119,6 +119,12 @@ def test_a_busy_machine_is_named_with_the_numbers_that_tell_it(
     assert numbers in told
 
 
+def test_a_share_counts_by_how_long_it_stands_for() -> None:
+    shares = Measurement("noise.others", "1", (0.9, 0.1), at=(1.0, 10.0))
+    assert module.mean_in_time(shares) == pytest.approx((0.9 * 1 + 0.1 * 9) / 10)
+    assert module.mean_in_time(Measurement("x", "1", (0.9, 0.1))) == pytest.approx(0.5)
+
+
 def test_a_note_is_kept_once(course: Course) -> None:
     course.note("a")
     course.note("b")

@@ -69,7 +69,10 @@ def contestants(own: Bundle, settings: BenchSettings, notes: list[str]) -> tuple
             notes.append(f"{RUNTIMES[backend]} is not installed, so not measured: {extra}")
         except BundleError as error:
             notes.append(f"{name} on {RUNTIMES[backend]} is not measured: {error}")
-    return tuple({tuple(one.labels.items()): one for one in reversed(found)}.values())[::-1]
+    unlike: dict[tuple[object, ...], Contestant] = {}
+    for one in found:  # a bundle that is named twice is measured once
+        unlike.setdefault(tuple(one.labels.values()), one)
+    return tuple(unlike.values())
 
 
 def _others(

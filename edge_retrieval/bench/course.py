@@ -20,7 +20,7 @@ from edge_retrieval.provenance import available_cores
 from edge_retrieval.report import Measurement
 
 EVERY = 0.25
-"""Seconds between two reference samples, at least: they cost 2 % of the time then."""
+"""Seconds between two reference samples, at least: they cost 1 % of the time then."""
 
 SPREAD = 1.3
 """p90 over p50 of the reference above which a machine is called busy. Of a quiet one it is 1.1."""
@@ -97,6 +97,7 @@ class Course:
         if self._reference and self.at() - self._reference[-1][0] < EVERY:
             return
         self._take_others()
+        compute(self._numbers)  # not counted: after it the caches are its own
         start = self._clock()
         compute(self._numbers)
         seconds = self._clock() - start
@@ -148,7 +149,7 @@ def what_was_busy(noise: dict[str, Measurement], load: float | None, cores: int)
             f"a fixed computation took {spread:.2f} times as long at its 90th percentile as at its"
             f" median (quiet: below {SPREAD})"
         )
-    if others is not None and (share := float(np.mean(others.samples))) > OTHERS:
+    if others is not None and (share := mean_in_time(others)) > OTHERS:
         told.append(
             f"other processes took {share:.0%} of all cores' time (quiet: below {OTHERS:.0%})"
         )
@@ -157,6 +158,12 @@ def what_was_busy(noise: dict[str, Measurement], load: float | None, cores: int)
     if not told:
         return None
     return f"the machine was busy: {'; '.join(told)}; expect other numbers when it is quiet"
+
+
+def mean_in_time(shares: Measurement) -> float:
+    """Return the mean of shares, each counted by how long it stands for: since the one before."""
+    lengths = np.diff(shares.at, prepend=0.0) if shares.at else np.ones(shares.n)
+    return float(np.average(shares.samples, weights=np.maximum(lengths, 1e-9)))
 
 
 def compute(numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

@@ -29,7 +29,7 @@ class Floor(NamedTuple):
 
 
 _DATA = "measure quality, too: --data DESIGNS"
-_PART = "do not leave out --only {}"
+_PART = "measure it, too: --only {}"
 _QUALITY = {
     name: Floor(headline.quality(name), 1.0, True, _DATA)
     for name in ("mAP", "hit_rate@1", "hit_rate@5", "recall@10")

@@ -100,7 +100,7 @@ def run_fresh(arguments: Sequence[str]) -> str:
     Raises:
         EvaluationError: It fails, or does not end.
     """
-    command = [sys.executable, *arguments]
+    command = [sys.executable, "-P", *arguments]  # whatever files lie where it is called
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=True,
