@@ -67,7 +67,7 @@ def same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Say whether two reports can be of one machine: nothing lasting differs that both tell.
 
     Kernel, governor and versions may change: they are part of what is compared. Two boards of one
-    make cannot be told apart.
+    kind cannot be told apart.
     """
     if not one.get("cpu") or not other.get("cpu"):
         return False

@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_retrieval.errors import ConfigError
@@ -49,6 +49,7 @@ def made(**changes: object) -> Report:
     return replace(report, **changes)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)  # no time is judged
 @given(st.lists(NUMBERS, min_size=1, max_size=50), st.floats(0, 100))
 def test_percentiles_interpolate_between_the_two_nearest_samples(samples, percent):
     measured = Measurement("x", "s", tuple(samples))
