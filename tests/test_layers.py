@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "arrays", "progress", "staging", "page", "cache", "design_number"),
-    ("provenance", "taxonomy", "speed", "split"),
+    ("errors", "arrays", "progress", "staging", "page", "cache", "design_number", "human"),
+    ("provenance", "host", "taxonomy", "speed", "split"),
     ("sources", "drawing", "index", "metrics", "report"),
     ("golden", "calibration", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
