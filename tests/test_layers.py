@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors", "arrays", "progress", "staging", "page", "cache", "design_number", "human"),
     ("provenance", "host", "taxonomy", "speed", "split"),
-    ("sources", "drawing", "index", "metrics", "report"),
+    ("sources", "drawing", "index", "metrics", "report", "report_table"),
     ("golden", "calibration", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
     ("filters", "plan", "search", "preparing"),
