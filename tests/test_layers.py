@@ -27,6 +27,7 @@ LAYERS = (
         "sample",
         "evidence",
         "bench",
+        "bench_page",
         "evaluate",
         "unrelated",
         "calibrating",
@@ -43,7 +44,7 @@ A package is one entry: its files are of its layer."""
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 TRAINING = {"torch", "torchvision", "timm", "onnx", "onnxscript", "openvino", "nncf", "distill"}
-LAZY = TRAINING | {"hnswlib", "onnxruntime", "pyarrow", "pypdfium2"}
+LAZY = TRAINING | {"hnswlib", "matplotlib", "onnxruntime", "pyarrow", "pypdfium2"}
 """Never imported while a module of edge_retrieval is: absent from a device, or slow to load."""
 
 NETWORK = {
