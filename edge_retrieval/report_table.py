@@ -1,6 +1,6 @@
-"""A report in words: its headline, and its numbers as tables, here in Markdown.
+"""A report in words: its headline, and every number of it in tables of one form.
 
-The HTML page shows the same headline and the same tables beside its plots.
+The HTML page shows them beside its plots; `bench.tables` has those for a terminal and Markdown.
 """
 
 from __future__ import annotations
@@ -105,21 +105,6 @@ class Table:
     def title(self) -> str:
         """The heading."""
         return GROUPS[self.group]
-
-
-def markdown(report: Report) -> str:
-    """Return the report as Markdown: the headline, the notes, tables, and what they hold for."""
-    parts = [f"## {_inert(capital(report.title))}", _inert(headline(report))]
-    parts += [f"> **Note:** {_inert(capital(note))}" for note in report.notes]
-    for table in tables(report):
-        about = f"{_inert(table.about)}.\n\n" if table.about else ""
-        parts.append(f"### {table.title}\n\n{about}{_markdown_table(table.header, table.rows)}")
-    facts = {"Device": report.host, "Settings": report.settings, "Versions": report.versions}
-    for title, values in facts.items():
-        if rows := list(said_facts(values).items()):
-            parts.append(f"### {title}\n\n{_markdown_table(('', ''), rows, numbers=False)}")
-    parts.append(f"Measured {_inert(said_time(report.created))}.")
-    return "\n\n".join(parts) + "\n"
 
 
 def tables(report: Report) -> list[Table]:
@@ -296,19 +281,3 @@ def _fact(name: str, value: Any) -> str:
     if isinstance(value, int) and name in ("figures", "designs"):
         return f"{value:,}"
     return "" if value is None else str(value)
-
-
-def _markdown_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True
-) -> str:
-    side = "---:" if numbers else "---"
-    lines = [header, ("---", *[side] * (len(header) - 1)), *[map(_inert, row) for row in rows]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _inert(text: str) -> str:
-    """Return text that is neither Markdown nor HTML: a machine may be called anything."""
-    text = " ".join(text.split())
-    for sign in "\\`*[]<>|":
-        text = text.replace(sign, "\\" + sign)
-    return text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from edge_retrieval.report import Measurement, Report
@@ -11,7 +9,6 @@ from edge_retrieval.report_table import (
     GROUPS,
     grouped,
     headline,
-    markdown,
     said_facts,
     said_labels,
     shared_labels,
@@ -121,30 +118,3 @@ def test_facts_without_a_value_are_left_out_and_bytes_are_told_in_megabytes():
         "sample": "yes",
         "nested": "memory 2.00 GB, cores 2.0",
     }
-
-
-def test_the_markdown_tells_headline_notes_numbers_device_settings_and_versions():
-    text = markdown(made(total(0.041, OURS), *PEAKS, notes=("the machine was busy",)))
-    assert text.startswith("## Bench\n\nOne search takes 41.0 ms on this device")
-    assert "> **Note:** The machine was busy" in text
-    assert "### How long one search takes\n\nBundle small, ONNX Runtime INT8, 2 threads." in text
-    assert "| One search | 41.0 ms | 41.0 ms | 41.0 ms | 3 |" in text
-    assert "| CPU | Cortex-A76 |" in text
-    assert "| sample | yes |" in text
-    assert "| python | 3.11.2 |" in text
-    assert text.endswith("Measured 2026-11-28 19:36:47 UTC.\n")
-
-
-def test_every_line_of_a_markdown_table_has_the_cells_of_its_head():
-    nasty = "a|b\n<script>*x*`y`[z](w)\\"
-    labels = {**OURS, "backend": nasty, "stage": "total"}
-    report = made(
-        Measurement("latency", "s", (1.0,), labels), total(2.0, OURS),
-        host={"cpu": nasty, nasty: nasty}, versions={nasty: nasty}, notes=(nasty,),
-    )  # fmt: skip
-    text = markdown(report)
-    assert "<script>" not in text.replace("\\<script\\>", "")
-    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
-        lines = table.splitlines()
-        cells = {len(re.findall(r"(?<!\\)\|", line.replace("\\\\", ""))) for line in lines}
-        assert len(cells) == 1, table
