@@ -22,6 +22,9 @@ import model_tables
 import page_tables
 import search_tables
 
+from edge_retrieval.bench.tables import about, markdown_of, tables
+from edge_retrieval.report import Report
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
@@ -48,6 +51,8 @@ def cut() -> str:
 def latency() -> str:
     """One search on the machine at hand, by stage."""
     result = load("latency")
+    if result["schema"] > 1:
+        return of_bench(Report.from_json(result))
     rows = []
     for m in result["measurements"]:
         samples = sorted(m["samples"])
@@ -63,6 +68,14 @@ def latency() -> str:
         f" {peak / 1e6:.0f} MB; {result['host']['cpu']}, {result['host']['cores']} cores."
     )
     return table(["stage", "p50", "p90", "p99", "n"], rows) + "\n\n" + note
+
+
+def of_bench(report: Report) -> str:
+    """All that `edge-ret bench` measured."""
+    parts = [f"{about(report)}.", *report.notes]
+    for one in tables(report):
+        parts += [f"**{one.title}**", "\n".join(markdown_of(one))]
+    return "\n\n".join(parts)
 
 
 def quantization() -> str:

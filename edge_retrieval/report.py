@@ -1,7 +1,18 @@
 """Measurements with their raw samples, on disk with all that they must be read with.
 
-SI units inside; `human_seconds` and `human_bytes` are for the edge. The headline of a measurement
-is its median, beside it percentiles and how many samples there are: never the best of them.
+SI units inside; `human` is for the edge. The headline of a measurement is its median, beside it
+percentiles and how many samples there are: never the best of them.
+
+The JSON form, `{"schema", "title", "created", "host", "versions", "settings", "notes",
+"measurements"}`, and its history:
+
+    1  A measurement is `{"name", "unit", "samples"}`, unlike the others by its name. No notes.
+       Units s, B, 1.
+    2  A measurement may have `labels`, which tell it from others of its name, and `at`, when each
+       sample was taken; both are left out where they are empty. Notes. Units degC, Hz, J, W, 1/s,
+       too. `host` also tells memory, board, limits and the like: see `edge_retrieval.host`.
+
+Every older form is read for ever, and becomes the newest.
 """
 
 from __future__ import annotations
@@ -9,20 +20,39 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from edge_retrieval import provenance
 from edge_retrieval.errors import ConfigError
+from edge_retrieval.host import host
+from edge_retrieval.human import human, human_bytes, human_seconds
 
-REPORT_SCHEMA = 1
-UNITS = ("s", "B", "1")
-"""Seconds, bytes, and numbers without a unit (a share, a score)."""
+__all__ = [
+    "REPORT_SCHEMA",
+    "UNITS",
+    "Label",
+    "Measurement",
+    "Report",
+    "human",
+    "human_bytes",
+    "human_seconds",
+    "load_json",
+    "save_json",
+]
+
+REPORT_SCHEMA = 2
+UNITS = ("s", "B", "1", "degC", "Hz", "J", "W", "1/s")
+"""Seconds, bytes, numbers without a unit (a share, a score), degrees Celsius, hertz, joules, watts,
+and so many a second."""
+
+Label: TypeAlias = str | int | float
 
 
 @dataclass(frozen=True)
@@ -30,14 +60,19 @@ class Measurement:
     """What was measured, every sample of it.
 
     Attributes:
-        name: "latency.embed".
-        unit: "s", "B" or "1".
+        name: "latency".
+        unit: One of `UNITS`.
         samples: In the order in which they were taken; at least one, all finite.
+        labels: What tells it from others of its name: `{"stage": "embed", "threads": 2}`.
+        at: Seconds since the run began, one per sample and never falling; or () where time does
+            not matter.
     """
 
     name: str
     unit: str
     samples: tuple[float, ...]
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    at: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
@@ -45,6 +80,28 @@ class Measurement:
         object.__setattr__(self, "samples", tuple(float(sample) for sample in self.samples))
         if not self.samples or not all(math.isfinite(sample) for sample in self.samples):
             raise ValueError(f"{self.name}: samples must be finite and at least one")
+        object.__setattr__(self, "labels", dict(self.labels))
+        for key, value in self.labels.items():
+            if not isinstance(key, str) or type(value) not in (str, int, float):
+                raise ValueError(f"{self.name}: label {key!r} is neither a text nor a number")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{self.name}: label {key!r} is not finite")
+        object.__setattr__(self, "at", tuple(float(moment) for moment in self.at))
+        if self.at and len(self.at) != len(self.samples):
+            raise ValueError(f"{self.name}: {len(self.at)} moments of {len(self.samples)} samples")
+        if not all(math.isfinite(moment) for moment in self.at) or list(self.at) != sorted(self.at):
+            raise ValueError(f"{self.name}: moments must be finite and never fall")
+
+    @property
+    def key(self) -> tuple[str, frozenset[tuple[str, Label]]]:
+        """What no other measurement of a report has: the name and the labels."""
+        return self.name, frozenset(self.labels.items())
+
+    @property
+    def title(self) -> str:
+        """The name and the labels, for people: "latency (embed, int8, onnx, 2)"."""
+        told = ", ".join(str(value) for value in self.labels.values())
+        return f"{self.name} ({told})" if told else self.name
 
     @property
     def n(self) -> int:
@@ -82,11 +139,13 @@ class Report:
 
     Attributes:
         title: "search latency".
-        measurements: Unlike names.
-        host: From `provenance.host`.
+        measurements: Unlike by name or labels.
+        host: From `host.host`.
         versions: From `provenance.versions`.
         settings: What was chosen for the run; plain JSON values.
         created: ISO time, UTC.
+        notes: Sentences for a person: that the machine was busy, what could not be measured and
+            why.
         schema: Of the JSON form.
     """
 
@@ -96,12 +155,14 @@ class Report:
     versions: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
     created: str = field(default_factory=provenance.now)
+    notes: tuple[str, ...] = ()
     schema: int = REPORT_SCHEMA
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measurements", tuple(self.measurements))
-        names = [measurement.name for measurement in self.measurements]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        object.__setattr__(self, "notes", tuple(self.notes))
+        many = Counter(measurement.key for measurement in self.measurements)
+        if twice := sorted({one.title for one in self.measurements if many[one.key] > 1}):
             raise ValueError(f"measured twice: {', '.join(twice)}")
 
     @classmethod
@@ -111,26 +172,39 @@ class Report:
         measurements: Iterable[Measurement],
         *,
         settings: Mapping[str, Any] | None = None,
+        notes: Iterable[str] = (),
     ) -> Report:
         """Make the report of a run that ends now, on this machine."""
         return cls(
             title,
             tuple(measurements),
-            host=provenance.host(),
+            host=host(),
             versions=provenance.versions(),
             settings=dict(settings or {}),
+            notes=tuple(notes),
         )
 
+    def find(self, name: str, **labels: Label) -> list[Measurement]:
+        """Return the measurements of a name that have these labels, whatever others they have."""
+        return [
+            one
+            for one in self.measurements
+            if one.name == name and labels.items() <= one.labels.items()
+        ]
+
     def __getitem__(self, name: str) -> Measurement:
-        """Return the measurement of that name; KeyError if there is none."""
-        for measurement in self.measurements:
-            if measurement.name == name:
-                return measurement
+        """Return the only measurement of a name, or its first; KeyError if there is none."""
+        for measurement in self.find(name):
+            return measurement
         raise KeyError(name)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; headline numbers are left out, since samples hold them."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
+        for measurement in content["measurements"]:
+            for key in ("labels", "at"):
+                if not measurement[key]:
+                    del measurement[key]
         return content
 
     @classmethod
@@ -149,14 +223,19 @@ class Report:
             )
         types = {"title": str, "measurements": list, "created": str}
         types |= dict.fromkeys(("host", "versions", "settings"), dict)
+        if content["schema"] >= 2:
+            types["notes"] = list
         for key, kind in types.items():
             if not isinstance(content.get(key), kind):
                 _refuse(where, f"{key!r} is missing or not a {kind.__name__}")
         if unknown := sorted(content.keys() - types.keys() - {"schema"}):
             _refuse(where, f"{unknown[0]!r} is no part of a report")
+        if not all(isinstance(note, str) for note in content.get("notes", [])):
+            _refuse(where, "a note is no text")
         try:
             measurements = [_measurement(item) for item in content["measurements"]]
-            return cls(**{**content, "measurements": tuple(measurements)})
+            newest = {"measurements": tuple(measurements), "schema": REPORT_SCHEMA}
+            return cls(**{**content, **newest})
         except (KeyError, TypeError, ValueError) as error:
             _refuse(where, f"a measurement cannot be read: {error}")
 
@@ -172,52 +251,6 @@ class Report:
             ConfigError: It cannot be read, is no report, or of a newer schema.
         """
         return cls.from_json(load_json(path), where=str(path))
-
-
-@dataclass(frozen=True)
-class Change:
-    """One measurement in two reports: medians, and the second over the first."""
-
-    name: str
-    unit: str
-    before: float
-    after: float
-
-    @property
-    def ratio(self) -> float:
-        """Return `after / before`; infinite from zero to something, 1 from zero to zero."""
-        if self.before == 0.0:
-            return 1.0 if self.after == 0.0 else math.inf
-        return self.after / self.before
-
-
-def compare(before: Report, after: Report, *, across_hosts: bool = False) -> list[Change]:
-    """Put the medians of what both reports measured side by side, in the order of `before`.
-
-    Raises:
-        ConfigError: They are of different machines and `across_hosts` is not set, a name has two
-            units, or nothing is in both.
-    """
-    if before.host != after.host and not across_hosts:
-        names = [str(report.host.get("cpu", "unknown")) for report in (before, after)]
-        raise ConfigError(
-            f"reports of different machines: {names[0]} and {names[1]}",
-            hint="measure both on one machine, or ask for a comparison across hosts",
-        )
-    later = {measurement.name: measurement for measurement in after.measurements}
-    changes = []
-    for old in before.measurements:
-        if (new := later.get(old.name)) is None:
-            continue
-        if new.unit != old.unit:
-            raise ConfigError(
-                f"{old.name}: {old.unit} in one report, {new.unit} in the other",
-                hint="measure both with one version of edge-retrieval",
-            )
-        changes.append(Change(old.name, old.unit, old.median, new.median))
-    if not changes:
-        raise ConfigError("the reports measure nothing in common", hint="compare like with like")
-    return changes
 
 
 def save_json(path: Path, content: object) -> None:
@@ -264,33 +297,9 @@ def load_json(path: Path) -> object:
 def _measurement(item: Any) -> Measurement:
     if not (isinstance(item["name"], str) and isinstance(item["samples"], list)):
         raise TypeError("a name and a list of samples are needed")
+    if not (isinstance(item.get("labels", {}), dict) and isinstance(item.get("at", []), list)):
+        raise TypeError(f"{item['name']}: labels are an object and at is a list")
     return Measurement(**item)
-
-
-def human_seconds(seconds: float) -> str:
-    """Return "1.23 ms": three digits, from ns to minutes."""
-    if abs(seconds) >= 119.5:
-        minutes, rest = divmod(round(abs(seconds)), 60)
-        return f"{'-' if seconds < 0 else ''}{minutes} min {rest:02d} s"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(seconds) >= size * 0.9995:
-            return f"{_three_digits(seconds / size)} {unit}"
-    return "0 s" if seconds == 0 else f"{_three_digits(seconds * 1e9)} ns"
-
-
-def human_bytes(count: float) -> str:
-    """Return "66.0 MB": three digits, decimal units, from B to TB."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if abs(count) >= size * 0.9995:
-            return f"{_three_digits(count / size)} {unit}"
-    return f"{round(count)} B"
-
-
-def _three_digits(value: float) -> str:
-    """Return the value, below 1000, to three digits without an exponent."""
-    whole = abs(value)
-    places = 2 if whole < 9.995 else 1 if whole < 99.95 else 0
-    return f"{value:.{places}f}"
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -298,4 +307,4 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse(where: str, why: str) -> NoReturn:
-    raise ConfigError(f"{where}: {why}", hint="give a report that edge-ret bench wrote")
+    raise ConfigError(f"{where}: {why}", hint="give a report that `edge-ret bench` has written")

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +15,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from edge_retrieval import cli
-from edge_retrieval.cli import commands, talk
+from edge_retrieval.cli import benching, commands, talk
 from edge_retrieval.encoder import OpenVinoEncoder
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import adding
+from edge_retrieval.report import Measurement, Report
 from tests import fakes
 
 
@@ -223,7 +225,7 @@ def test_a_page_or_a_report_takes_the_place_of_its_own_kind_only(run: Run, desig
     assert before == {path: path.read_bytes() for path in before}
     for _ in range(2):
         assert run("search", query, "-r", "mine", "--html", "hits.html").code == 0
-        assert run("bench", query, "-r", "mine", "--runs", "1").code == 0
+        assert run("bench", query, "-r", "mine", *BRIEF).code == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no /dev")
@@ -368,14 +370,154 @@ def test_eval_says_what_does_not_go_together(
     assert word in " ".join(done.err.replace("│", " ").split())
 
 
+BRIEF = ("--quick", "--only", "latency", "--runs", "2")
+"""A bench of seconds."""
+
+
 def test_bench_prints_percentiles_by_stage_and_saves_raw_samples(run: Run) -> None:
-    done = run("bench", "--runs", "4")
+    done = run("bench", *BRIEF[:-1], "4")
     assert done.code == 0
-    for word in ("p50", "p90", "p99", "decode", "embed", "search", "memory"):
+    for word in ("p50", "p90", "p99", "decode", "cut", "embed", "search", "print", "total"):
         assert word in done.out
-    saved = json.loads(Path("bench.json").read_text())
-    samples = {m["name"]: m["samples"] for m in saved["measurements"]}
-    assert len(samples["latency.embed"]) == 4
+    report = Report.load(Path("bench.json"))
+    assert report.find("latency", stage="embed", backend="onnx")[0].n == 4
+    assert report.settings["sample"] is True
+
+
+def test_bench_prints_the_report_as_json_and_writes_its_tables(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    query = designs / "06/06-01/D0/1.png"
+    done = run("bench", query, "-r", "mine", *BRIEF, "--json", "-o", "a.json", "--markdown", "a.md")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told == json.loads(Path("a.json").read_text(encoding="utf-8"))
+    assert told["settings"]["sample"] is False
+    assert "| decode |" in Path("a.md").read_text(encoding="utf-8")
+
+
+def test_bench_measures_quality_and_further_bundles(
+    run: Run, designs: Path, tmp_path: Path
+) -> None:
+    run("index", designs, "-o", "mine")
+    fakes.tiny_bundle(tmp_path / "tiny")
+    query = designs / "06/06-01/D0/1.png"
+    done = run(
+        "bench", query, "-r", "mine", *BRIEF, "--data", designs,
+        "--also", tmp_path / "tiny", "--backend", "onnx",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "tiny" in done.out
+    report = Report.load(Path("bench.json"))
+    assert {one.labels["bundle"] for one in report.find("quality", metric="mAP")} == {
+        "small-int8", "tiny",
+    }  # fmt: skip
+
+
+def test_bench_writes_a_page_and_says_what_that_needs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="plots")
+
+    monkeypatch.setattr(benching, "import_module", missing)
+    done = run("bench", *BRIEF, "--html", "page.html")
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+    assert "edge-retrieval[report]" in done.err
+    assert not Path("bench.json").exists(), "told before anything is measured"
+
+    class Module:
+        @staticmethod
+        def page(report: Report) -> str:
+            return f"<!DOCTYPE html>{report.title}"
+
+    monkeypatch.setattr(benching, "import_module", lambda _: Module)
+    assert run("bench", *BRIEF, "--html", "page.html").code == 0
+    assert Path("page.html").read_text() == "<!DOCTYPE html>bench"
+
+
+def test_a_floor_that_is_missed_ends_bench_with_1_and_a_line_for_each(run: Run) -> None:
+    done = run("bench", *BRIEF, "--floor", "p90_ms=0.000001,recall=0.9,p50_ms=1e9")
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+    assert done.err.count("error: floor") == 2
+    assert "total" in done.out, "the report is printed all the same"
+    assert run("bench", *BRIEF, "--floor", "p90_ms=1e9").code == 0
+
+
+def reports(*, faster: float = 1.0, **host: object) -> None:
+    """Save a.json, and b.json of a machine that is so many times as fast."""
+    samples = (0.010, 0.011, 0.012, 0.013)
+    for name, ratio in (("a", 1.0), ("b", faster)):
+        labels = {"bundle": "small", "precision": "int8", "backend": "onnx", "stage": "total"}
+        seconds = tuple(second / ratio for second in samples)
+        made = Report.of(
+            "bench",
+            [Measurement("latency", "s", seconds, labels)],
+            settings={key: labels[key] for key in ("bundle", "precision", "backend")},
+            notes=["the machine was busy: it danced"] if name == "b" else [],
+        )
+        if name == "b" and host:
+            made = replace(made, host={**made.host, **host})
+        made.save(Path(f"{name}.json"))
+
+
+def test_bench_compare_prints_ratios_with_their_intervals(run: Run) -> None:
+    reports(faster=2.0)
+    done = run("bench", "compare", "a.json", "b.json")
+    assert done.code == 0, done.err
+    assert "0.50" in done.out
+    assert " to " in done.out
+    assert "note: b.json: the machine was busy" in done.err
+    [change] = json.loads(run("bench", "compare", "a.json", "b.json", "--json").out)
+    assert change["ratio"] == pytest.approx(0.5)
+    assert change["interval"][1] < 1
+    assert change["labels"]["stage"] == "total"
+
+
+def test_bench_compare_shows_different_machines_side_by_side_if_asked(run: Run) -> None:
+    reports(cpu="Cortex-A76", board="Raspberry Pi 5", flags=["asimd"])
+    done = run("bench", "compare", "a.json", "b.json")
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+    assert "--across" in done.err
+    done = run("bench", "compare", "a.json", "b.json", "a.json", "--across")
+    assert done.code == 0
+    assert "Raspberry Pi 5" in done.out
+    assert "search, p90" in done.out
+    told = json.loads(run("bench", "compare", "a.json", "b.json", "--across", "--json").out)
+    assert told[1]["device"] == "Raspberry Pi 5"
+    assert told[1]["headlines"]["search, p50"]["value"] == pytest.approx(0.0115)
+
+
+def test_bench_compare_holds_floors_against_the_last_report(run: Run) -> None:
+    reports(faster=2.0)
+    assert run("bench", "compare", "a.json", "b.json", "--floor", "p90_ms=8").code == 0
+    done = run("bench", "compare", "b.json", "a.json", "--floor", "p90_ms=8")
+    assert done.code == 1
+    assert is_one_line_and_a_hint(done.err)
+
+
+@pytest.mark.parametrize("names", [("a.json",), ("a.json", "b.json", "a.json")])
+def test_bench_compare_takes_two_reports(run: Run, names: tuple[str, ...]) -> None:
+    reports()
+    assert run("bench", "compare", *names).code == 2
+
+
+@pytest.mark.parametrize("part", ["quality", "sustained"])
+def test_bench_says_what_a_part_needs(run: Run, part: str) -> None:
+    done = run("bench", "--only", part)
+    assert done.code == 2
+    assert f"--only {part} needs" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_bench_takes_options_before_and_after_its_drawings(run: Run, designs: Path) -> None:
+    query = designs / "06/06-01/D0/1.png"
+    Path("compare").write_bytes(query.read_bytes())
+    assert run("bench", *BRIEF, query, "-o", "b.json").code == 0
+    assert run("bench", "./compare", *BRIEF, "-o", "c.json").code == 0, "a drawing of that name"
+    assert "compare" in run("bench", "--help").out
+    assert "--across" in run("bench", "compare", "--help").out
 
 
 def test_a_broken_drawing_among_good_ones_is_named_and_the_rest_is_indexed(
@@ -433,6 +575,16 @@ def test_a_broken_drawing_among_several_is_named_and_the_others_are_searched(
         ("eval", "--data", "designs", "--backend", "abacus"),
         ("register", "verify", "missing"),
         ("bench", "missing.png"),
+        ("bench", "--only", "latancy"),
+        ("bench", "--sustained", "soon"),
+        ("bench", "--floor", "recal=0.9"),
+        ("bench", "--also", "empty", "--only", "latency"),
+        ("bench", "-o", "missing/bench.json"),
+        ("bench", "-o", "empty"),
+        ("bench", "--markdown", "blank.png"),
+        ("bench", "--only", "quality", "--data", "empty"),
+        ("bench", "compare", "missing.json", "text.png"),
+        ("bench", "compare", "text.png", "text.png"),
         ("export",),
         ("export", "missing"),
         ("doctor", "empty"),

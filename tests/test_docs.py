@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -25,6 +26,12 @@ def commands() -> list[str]:
     return [part for part in parts if part.startswith("edge-ret ")]
 
 
+def behind(command: object) -> dict[str, Any]:
+    """Return the commands of a group, or those that stand behind the name of a command."""
+    found: dict[str, Any] = getattr(command, "commands", None) or getattr(command, "also", {})
+    return found
+
+
 def test_the_readme_shows_commands() -> None:
     assert len(commands()) >= 5
 
@@ -33,8 +40,8 @@ def test_the_readme_shows_commands() -> None:
 def test_every_command_of_the_readme_exists_with_its_options(line: str) -> None:
     words = shlex.split(line.split("|")[0].split(">")[0])[1:]
     command = typer.main.get_command(application())
-    while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+    while words and words[0] in behind(command):
+        command = behind(command)[words.pop(0)]
     assert not getattr(command, "commands", {}), f"{line}: no such command"
     known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
     known |= {"--help", "-h"}

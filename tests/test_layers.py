@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "arrays", "progress", "staging", "page", "cache", "design_number"),
-    ("provenance", "taxonomy", "speed", "split"),
-    ("sources", "drawing", "index", "metrics", "report"),
+    ("errors", "arrays", "progress", "staging", "page", "cache", "design_number", "human"),
+    ("provenance", "host", "taxonomy", "speed", "split"),
+    ("sources", "drawing", "index", "metrics", "report", "report_table"),
     ("golden", "calibration", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
     ("filters", "plan", "search", "preparing"),
@@ -27,6 +27,7 @@ LAYERS = (
         "sample",
         "evidence",
         "bench",
+        "bench_page",
         "evaluate",
         "unrelated",
         "calibrating",
@@ -43,7 +44,7 @@ A package is one entry: its files are of its layer."""
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 TRAINING = {"torch", "torchvision", "timm", "onnx", "onnxscript", "openvino", "nncf", "distill"}
-LAZY = TRAINING | {"hnswlib", "onnxruntime", "pyarrow", "pypdfium2"}
+LAZY = TRAINING | {"hnswlib", "matplotlib", "onnxruntime", "pyarrow", "pypdfium2"}
 """Never imported while a module of edge_retrieval is: absent from a device, or slow to load."""
 
 NETWORK = {

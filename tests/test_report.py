@@ -8,19 +8,19 @@ import os
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.report import (
-    Change,
     Measurement,
     Report,
-    compare,
+    human,
     human_bytes,
     human_seconds,
     save_json,
 )
+from tests.fakes import PINNED
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -36,17 +36,20 @@ def slow_percentile(samples: list[float], percent: float) -> float:
 
 def made(**changes: object) -> Report:
     report = Report.of(
-        "search latency",
+        "bench",
         [
-            Measurement("latency.embed", "s", (0.003, 0.001, 0.002)),
-            Measurement("memory.peak", "B", (66e6,)),
+            Measurement("latency", "s", (0.003, 0.001, 0.002), {"stage": "embed", "threads": 2}),
+            Measurement("latency", "s", (0.005, 0.004), {"stage": "total", "threads": 2}),
+            Measurement("temperature", "degC", (41.5, 60.0), at=(0.0, 1.5)),
             Measurement("quality.mAP", "1", (0.376,)),
         ],
         settings={"threads": 1, "backend": "onnx", "chunk": None},
+        notes=["the machine was busy"],
     )
     return replace(report, **changes)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)  # no time is judged
 @given(st.lists(NUMBERS, min_size=1, max_size=50), st.floats(0, 100))
 def test_percentiles_interpolate_between_the_two_nearest_samples(samples, percent):
     measured = Measurement("x", "s", tuple(samples))
@@ -71,10 +74,36 @@ def test_a_measurement_of_nothing_or_in_another_unit_is_our_own_mistake(unit, sa
         Measurement("x", unit, samples)
 
 
-def test_a_name_is_measured_once():
-    twice = Measurement("x", "s", (1.0,))
-    with pytest.raises(ValueError, match="measured twice: x"):
-        Report.of("title", [twice, twice])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [({"stage": None}, "stage"), ({"stage": True}, "stage"), ({1: "a"}, "1"),
+     ({"size": math.nan}, "size"), ({"size": [1]}, "size")],
+)  # fmt: skip
+def test_a_label_is_a_text_or_a_number(labels, message):
+    with pytest.raises(ValueError, match=message):
+        Measurement("x", "s", (1.0,), labels)
+
+
+@pytest.mark.parametrize("at", [(1.0,), (1.0, 2.0, 3.0), (2.0, 1.0), (0.0, math.inf)])
+def test_every_sample_has_its_moment_or_none_has(at):
+    with pytest.raises(ValueError, match=r"x: .*moments"):
+        Measurement("x", "s", (1.0, 2.0), at=at)
+    assert Measurement("x", "s", (1.0, 2.0), at=(1.0, 1.0)).at == (1.0, 1.0)
+
+
+def test_a_name_with_its_labels_is_measured_once():
+    one = Measurement("x", "s", (1.0,), {"stage": "embed"})
+    other = Measurement("x", "s", (1.0,), {"stage": "fit"})
+    assert len(Report.of("title", [one, other]).measurements) == 2
+    with pytest.raises(ValueError, match=r"measured twice: x \(embed\)"):
+        Report.of("title", [one, other, Measurement("x", "B", (2.0,), {"stage": "embed"})])
+
+
+def test_measurements_are_found_by_name_and_some_of_their_labels():
+    report = made()
+    assert [one.labels["stage"] for one in report.find("latency", threads=2)] == ["embed", "total"]
+    assert [one.median for one in report.find("latency", stage="total")] == [pytest.approx(0.0045)]
+    assert report.find("latency", stage="none") == report.find("nothing") == []
 
 
 def test_a_report_says_machine_versions_settings_and_time():
@@ -83,9 +112,9 @@ def test_a_report_says_machine_versions_settings_and_time():
     assert "numpy" in report.versions
     assert report.settings["threads"] == 1
     assert report.created.endswith("+00:00")
-    assert report["latency.embed"].median == 0.002
+    assert report["latency"].median == 0.002
     with pytest.raises(KeyError):
-        report["latency.nothing"]
+        report["nothing"]
 
 
 def test_a_saved_report_is_read_as_it_was(tmp_path):
@@ -96,26 +125,31 @@ def test_a_saved_report_is_read_as_it_was(tmp_path):
     assert Report.from_json(report.to_json()) == report
 
 
-PINNED = """{
- "title": "pinned", "created": "2025-01-02T03:04:05+00:00", "schema": 1,
- "measurements": [{"name": "latency.embed", "unit": "s", "samples": [0.001, 0.002]}],
- "host": {"cpu": "a", "flags": ["avx2"], "cores": 2}, "versions": {"python": "3.11.7"},
- "settings": {"threads": 1}
-}"""
-
-
-def test_a_report_of_schema_1_can_be_read_for_ever(tmp_path):
-    path = tmp_path / "pinned.json"
-    path.write_text(PINNED, encoding="utf-8")
-    report = Report.load(path)
+def test_a_report_of_schema_1_can_be_read_for_ever():
+    report = Report.load(PINNED / "report-1.json")
     assert report["latency.embed"].samples == (0.001, 0.002)
-    assert report.to_json() == json.loads(PINNED)
+    assert report["latency.embed"].labels == {}
+    assert report["latency.embed"].at == report.notes == ()
+    told = json.loads((PINNED / "report-1.json").read_text(encoding="utf-8"))
+    assert report.to_json() == told | {"schema": 2, "notes": []}
+
+
+def test_a_report_of_schema_2_can_be_read_for_ever():
+    report = Report.load(PINNED / "report-2.json")
+    [embed] = report.find("latency", stage="embed", threads=2)
+    assert embed.samples == (0.001, 0.002)
+    assert report["temperature"].at == (0.5, 1.5)
+    assert report["temperature"].unit == "degC"
+    assert report.notes == ("the machine was busy",)
+    assert report.host["limits"] == {"cores": 1.5}
+    told = json.loads((PINNED / "report-2.json").read_text(encoding="utf-8"))
+    assert report.to_json() == told
 
 
 def test_a_newer_schema_is_refused_with_a_hint(tmp_path):
     path = tmp_path / "report.json"
-    save_json(path, made().to_json() | {"schema": 2, "surprise": True})
-    with pytest.raises(ConfigError, match="schema 2 is newer than 1") as error:
+    save_json(path, made().to_json() | {"schema": 3, "surprise": True})
+    with pytest.raises(ConfigError, match="schema 3 is newer than 2") as error:
         Report.load(path)
     assert "newer edge-retrieval" in error.value.hint
     assert str(path) in str(error.value)
@@ -127,6 +161,10 @@ def without(key: str) -> str:
 
 def changed(**values: object) -> str:
     return json.dumps(made().to_json() | values)
+
+
+def with_(**values: object) -> dict[str, object]:
+    return {"name": "x", "unit": "s", "samples": [1], **values}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +191,13 @@ def changed(**values: object) -> str:
             changed(measurements=[{"name": "x", "unit": "s", "samples": "123"}]),
             "a measurement cannot be read",
         ),
+        (changed(notes="busy"), "'notes' is missing or not a list"),
+        (changed(notes=["busy", 3]), "a note is no text"),
+        (changed(measurements=[with_(labels=["a"])]), "labels are an object"),
+        (changed(measurements=[with_(labels={"a": None})]), "label 'a' is neither"),
+        (changed(measurements=[with_(at="1")]), "at is a list"),
+        (changed(measurements=[with_(at=[1, 2])]), "2 moments of 1 samples"),
+        (changed(measurements=[with_(), with_()]), "measured twice: x"),
         (
             changed(measurements=[{"name": "x", "unit": "ms", "samples": [1]}]),
             "unit 'ms' is none of s, B, 1",
@@ -203,35 +248,6 @@ def test_a_report_cannot_be_saved_under_a_file(tmp_path):
         made().save(tmp_path / "file" / "report.json")
 
 
-def test_reports_are_compared_by_median():
-    before = made()
-    faster = Measurement("latency.embed", "s", (0.001, 0.001, 0.9))
-    after = replace(before, measurements=(faster, Measurement("new", "s", (1.0,))))
-    assert compare(before, after) == [Change("latency.embed", "s", 0.002, 0.001)]
-    assert compare(before, after)[0].ratio == pytest.approx(0.5)
-
-
-def test_a_change_from_nothing_has_no_finite_ratio():
-    assert Change("x", "B", 0.0, 0.0).ratio == 1.0
-    assert Change("x", "B", 0.0, 5.0).ratio == math.inf
-
-
-def test_reports_of_different_machines_are_compared_only_if_asked():
-    here, there = made(), made(host={"cpu": "Cortex-A76"})
-    with pytest.raises(ConfigError, match="Cortex-A76"):
-        compare(here, there)
-    assert len(compare(here, there, across_hosts=True)) == 3
-
-
-def test_what_cannot_be_compared_is_said_so():
-    before = made()
-    with pytest.raises(ConfigError, match="nothing in common"):
-        compare(before, replace(before, measurements=()))
-    grams = replace(before, measurements=(Measurement("latency.embed", "1", (1.0,)),))
-    with pytest.raises(ConfigError, match="s in one report, 1 in the other"):
-        compare(before, grams)
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -243,6 +259,19 @@ def test_what_cannot_be_compared_is_said_so():
 )  # fmt: skip
 def test_seconds_are_written_as_people_read_them(seconds, text):
     assert human_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.5, "s", "500 ms"), (2e6, "B", "2.00 MB"), (0.9051, "1", "0.905"),
+        (61.25, "degC", "61.2 °C"), (2.4e9, "Hz", "2.40 GHz"), (999.6e6, "Hz", "1.00 GHz"),
+        (0.25, "J", "250 mJ"), (3.5, "W", "3.50 W"), (0, "W", "0 W"), (812.3, "1/s", "812/s"),
+        (9.5, "1/s", "9.50/s"),
+    ],
+)  # fmt: skip
+def test_every_unit_is_written_as_people_read_it(value, unit, text):
+    assert human(value, unit) == text
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ NOT_FOR_A_SEARCH = {
     "zipfile", "tarfile", "xml", "csv",  # readers of sources
     "concurrent.futures.process", "multiprocessing", "asyncio",
     "edge_retrieval.speed", "edge_retrieval.bench", "edge_retrieval.doctor",
+    "edge_retrieval.report", "edge_retrieval.cli.benching",
     "edge_retrieval.cli.exporting", "edge_retrieval.cli.making",
 }  # fmt: skip
 

@@ -1,8 +1,7 @@
-"""Commands that measure: eval, bench."""
+"""The command that measures retrieval: eval."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,20 +15,16 @@ from edge_retrieval.cli.talk import (
     BackendOption,
     DimOption,
     JsonFlag,
-    RegisterOption,
     StrictFlag,
     bar,
     chosen_backend,
     count,
-    find_register,
     one_line,
     open_bundle,
     print_json,
     print_table,
-    read_drawing,
     say,
     show_problems,
-    write_text,
 )
 
 if TYPE_CHECKING:
@@ -249,51 +244,3 @@ def _print_scores(scores: Evaluation) -> None:
             f"no class is known of {counts['unlabelled']} of {count(counts['designs'], 'design')}:"
             " above design level they count as unlike all others"
         )
-
-
-def bench(
-    drawings: Annotated[
-        list[Path] | None, typer.Argument(help="Drawings to search with. Default: the sample's.")
-    ] = None,
-    register_path: RegisterOption = None,
-    runs: Annotated[int, typer.Option("--runs", help="Searches to count.", min=1)] = 50,
-    threads: Annotated[
-        int, typer.Option("--threads", help="Threads of the encoder.", min=1, max=MOST_THREADS)
-    ] = 1,
-    backend: BackendOption = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where the raw samples go, as JSON.")
-    ] = Path("bench.json"),
-    as_json: JsonFlag = False,
-) -> None:
-    """Measure what a search costs on this very device, stage by stage."""
-    from edge_retrieval.bench import bench as measure
-    from edge_retrieval.report import human_bytes, human_seconds
-    from edge_retrieval.sample import sample_folder
-
-    sheets = drawings or sorted((sample_folder() / "sheets").glob("*.png"))[:20]
-    for sheet in sheets:
-        read_drawing(sheet)
-    register = find_register(register_path)
-    runtime = chosen_backend(register.bundle, backend, threads)
-    report = measure(register, sheets, runs=runs, backend=runtime, threads=threads, track=bar)
-    write_text(out, json.dumps(report.to_json(), indent=1, allow_nan=False))
-    if as_json:
-        print_json(report.to_json())
-    else:
-        human = {"s": human_seconds, "B": human_bytes}
-        print_table(
-            f"{register.bundle.name} on {report.host['cpu']}, {runtime}, {threads} thread(s),"
-            f" {register.figures_count} figures",
-            [("", "left")] + [(name, "right") for name in ("p50", "p90", "p99", "n")],
-            [
-                (
-                    m.name,
-                    *(human[m.unit](value) for value in (m.p50, m.p90, m.p99)),
-                    str(m.n),
-                )
-                for m in report.measurements
-            ],
-        )
-    say(f"raw samples: {out}")
-    register.close()

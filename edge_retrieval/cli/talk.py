@@ -252,7 +252,7 @@ def write_text(path: Path, text: str) -> None:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_text(text, encoding="utf-8")  # a pipe, /dev/stdout: nothing to replace
             return
-        _refuse_another_kind(path, text)
+        refuse_another_kind(path, text)
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
         unfinished.replace(path)
     except OSError as error:
@@ -264,7 +264,8 @@ def write_text(path: Path, text: str) -> None:
         ) from error
 
 
-def _refuse_another_kind(path: Path, text: str) -> None:
+def refuse_another_kind(path: Path, text: str) -> None:
+    """Refuse a file that is there and does not begin as `text` does."""
     if not path.is_file():
         return
     begins = text[:BEGINNING].encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +55,18 @@ def cut_sheet(data: bytes, *, where: str, boxes: Sequence[Box] | None = None) ->
         DrawingError: Not an image, truncated, too large, no ink, or a box without ink.
         MissingExtraError: A PDF without the extra 'pdf'.
     """
+    return cut_pages(read_pages(data, where=where), where=where, boxes=boxes)
+
+
+def cut_pages(
+    pages: Iterable[Page], *, where: str, boxes: Sequence[Box] | None = None
+) -> list[FigureImage]:
+    """Cut the pages of a sheet into its figures.
+
+    Args, Raises: as `cut_sheet`; `pages` are what `read_pages` gives.
+    """
     figures: list[FigureImage] = []
-    for number, page in enumerate(read_pages(data, where=where)):
+    for number, page in enumerate(pages):
         if boxes is not None and number > 0:
             raise DrawingError(
                 f"{where}: boxes are given, but there are several pages",
