@@ -185,7 +185,9 @@ def reproduce(
         tell("fitting the projection anew")
         before = refit(
             before, sources, out / "runs" / line.name,
-            shrinkage=line.shrinkage, size=line.size, split=line.split, cache=cache, track=track,
+            shrinkage=line.shrinkage, size=line.size, trained=drawn,
+            validation=[validation] if validation else [], split=line.split, cache=cache,
+            track=track,
         )  # fmt: skip
     settings = ExportSettings(formats=line.formats, int8=True, limits=Limits())
     link = before / "cache"

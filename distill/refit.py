@@ -14,24 +14,27 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from distill import run_folder
+from distill.config import TrainConfig
+from distill.cutting import cut_source
 from distill.data import Drawings, load_drawings
 from distill.ensemble import discriminant, with_mirrored
-from distill.model import Student, load_student
+from distill.model import Student, load_student, preprocessing_of
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.split import Split
 
 BATCH = 32
-KEPT = ("provenance.json", "seen.npz", "split.toml", "metrics.csv", "problems.json")
+KEPT = ("seen.npz", "split.toml", "metrics.csv", "problems.json")
 """What a refitted run says of the training that it came from."""
 
 
@@ -42,6 +45,8 @@ def refit(
     *,
     shrinkage: float,
     size: int | None = None,
+    trained: Sequence[Path] = (),
+    validation: Sequence[Path] = (),
     split: Split | None = None,
     cache: Path,
     track: Track = silent,
@@ -56,16 +61,22 @@ def refit(
         shrinkage: Of the within-design scatter, 0 to 1.
         size: Side of the input from now on, pixels; None: that of the training. A network that
             pools over places takes any, and a larger one shows finer lines.
+        trained: All that `run` was trained on, in its order. At another size they and `validation`
+            are cut anew: an export calibrates and judges on them.
+        validation: What `run` was validated with.
         split: Designs of its parts other than "train" are left out.
         cache: Where cut drawings are kept.
         track: Shows progress.
 
     Raises:
-        ConfigError: No design has two figures, or there are fewer figures than numbers in an
-            embedding.
+        ConfigError: No design has two figures, there are fewer figures than numbers in an
+            embedding, or another size without all that `run` was trained on.
     """
     student, config = load_student(run, checkpoint="last")
-    config = replace(config, size=size or config.size)
+    said = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+    if size is not None and size != config.size:
+        config = replace(config, size=size)
+        said["cut"] = _cut(said, config, trained, validation, cache=cache, track=track)
     drawings = load_drawings(
         sources,
         config,
@@ -89,12 +100,35 @@ def refit(
         if (run / name).is_file():
             shutil.copy2(run / name, out / name)
     config.save(out / "config.toml")
-    said = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
     said["refitted"] = {"shrinkage": shrinkage, "size": config.size, "figures": len(drawings)}
     run_folder.write_json(out / "provenance.json", said)
     for name in ("last", "best"):
         run_folder.save_weights(student.state_dict(), out / f"{name}.safetensors")
     return out
+
+
+def _cut(
+    said: Mapping[str, Any],
+    config: TrainConfig,
+    trained: Sequence[Path],
+    validation: Sequence[Path],
+    *,
+    cache: Path,
+    track: Track,
+) -> dict[str, list[str]]:
+    """Cut all that a run was trained on and validated with at its new size; return the digests."""
+    given = {"sources": trained, "validation": validation}
+    for kind, paths in given.items():
+        if [path.name for path in paths] != said[kind]:
+            raise ConfigError(
+                f"at another size the {kind} of the run are cut anew: {', '.join(said[kind])}",
+                hint="give all of them, in that order",
+            )
+    preprocessing = preprocessing_of(config)
+    return {
+        kind: [cut_source(path, preprocessing, cache, track).digest for path in paths]
+        for kind, paths in given.items()
+    }
 
 
 def _features(student: Student, drawings: Drawings, track: Track) -> NDArray[np.float32]:

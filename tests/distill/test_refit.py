@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from distill.config import TrainConfig
+from distill.cut_drawings import CutDrawings
 from distill.data import load_drawings
 from distill.ensemble import discriminant, with_mirrored
 from distill.model import TorchEncoder, load_student, preprocessing_of
@@ -71,7 +72,14 @@ def test_the_network_computes_the_map_of_the_discriminant(
 
 
 def test_a_network_may_be_refitted_at_a_finer_size(run: Path, source: Path, tmp_path: Path) -> None:
-    finer = refit(run, [source], tmp_path / "f", shrinkage=0.3, size=48, cache=tmp_path / "cache")
+    cache = tmp_path / "cache"
+    finer = refit(
+        run, [source], tmp_path / "f", shrinkage=0.3, size=48, trained=[source], cache=cache
+    )
+    (finer / "cache").symlink_to(cache)
+    assert CutDrawings.read(finer, load_student(finer)[1]).squares.shape[1:] == (48, 48)
+    with pytest.raises(ConfigError, match="cut anew"):
+        refit(run, [source], tmp_path / "g", shrinkage=0.3, size=48, cache=cache)
     student, config = load_student(finer)
     assert config.size == 48
     assert load_student(run)[1].size == 32
