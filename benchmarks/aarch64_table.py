@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def aarch64(result: dict[str, Any], table: Callable[[list[str], list[list[str]]], str]) -> str:
-    """Whether a Raspberry Pi finds what a PC finds."""
+def aarch64(
+    results: Sequence[dict[str, Any]], table: Callable[[list[str], list[list[str]]], str]
+) -> str:
+    """Whether a Raspberry Pi finds what a PC finds; one result a bundle."""
     head = [
-        "", "ten best equal", "equal or scores within 0.001", "largest difference of scores",
-        "least cosine of a figure's vectors", "golden: least cosine", "golden: mean cosine",
+        "", "same ten best", "same, or scores within 0.001", "same first", "of the ten, found",
+        "largest difference of scores", "least cosine of a figure's vectors",
+        "golden, least and mean: here", "there",
     ]  # fmt: skip
-    searches = result["searches"]
-    here = result["here"]
-    rows = [["this machine", *[""] * 4, *_golden(here["doctor"])]]
-    for row in result["there"]:
-        rows.append(
-            [
-                row["cpu"],
-                f"{row['equal']} of {searches}",
-                f"{row['within']} of {searches}",
-                f"{row['largest_difference']:.6f}",
-                f"{row['least_cosine']:.5f}",
-                *_golden(row["doctor"]),
-            ]
-        )
-    first = result["there"][0]
-    moved = [row["moved_register"] for row in result["there"]]
-    same = all(row["pictures_equal"] for row in result["there"])
-    pictures = "the same pictures, bit for bit" if same else "not the same pictures"
-    whole = "whole" if not any(one["faults"] for one in moved) else "damaged"
-    note = (
-        f"{result['bundle']} ({result['precision']}), {result['designs']} designs,"
-        f" {result['figures']} figures of {result['source']}, {searches} sheets as drawings, half"
-        f" of them of these designs; golden: what the network computes here against what FP32 did"
-        f" in torch, {here['doctor']['asked']:.3f} is asked. The register of the emulated machine"
-        f" holds {pictures}. That of this machine, taken there, is {whole}; of"
-        f" {moved[0]['searches']} searches in it"
-        f" {' and '.join(str(one['equal']) for one in moved)} have the same ten best."
-        f" {_version(result['qemu'])}; Python {first['versions']['python']},"
-        f" glibc {first['glibc']}, onnxruntime {first['versions']['onnxruntime']},"
-        f" numpy {first['versions']['numpy']}; no compiler, no"
-        f" hnswlib; this machine: {here['host']['cpu']}."
+    rows = []
+    for result in results:
+        here = _golden(result["here"]["doctor"])
+        for row in result["there"]:
+            first, found = _shared(row["differing"], result["searches"], result["k"])
+            rows.append(
+                [
+                    f"{result['bundle']}, {row['cpu']}",
+                    f"{row['equal']} of {result['searches']}",
+                    f"{row['within']} of {result['searches']}",
+                    f"{first} of {result['searches']}",
+                    f"{100 * found:.1f} %",
+                    f"{row['largest_difference']:.6f}",
+                    f"{row['least_cosine']:.5f}",
+                    here,
+                    _golden(row["doctor"]),
+                ]
+            )
+    return table(head, rows) + "\n\n" + _note(results)
+
+
+def _note(results: Sequence[dict[str, Any]]) -> str:
+    result = results[0]
+    there = [row for one in results for row in one["there"]]
+    same = all(row["pictures_equal"] for row in there)
+    whole = not any(row["moved_register"]["faults"] for row in there)
+    told = there[0]["versions"]
+    return (
+        f"{result['designs']} designs, {result['figures']} figures of {result['source']};"
+        f" {result['searches']} sheets as drawings, half of them of these designs. Golden: cosine"
+        f" of the golden drawings' vectors to what FP32 made of them in torch. The pictures in the"
+        f" registers are {'equal, bit for bit' if same else 'not equal'}; this machine's register,"
+        f" verified there, is {'whole' if whole else 'damaged'}."
+        f" QEMU {result['qemu'].split()[2]}; Python {told['python']}, glibc {there[0]['glibc']},"
+        f" onnxruntime {told['onnxruntime']}, numpy {told['numpy']}, no hnswlib, no compiler; here:"
+        f" {result['here']['host']['cpu']}."
     )
-    return table(head, rows) + "\n\n" + note
 
 
-def _golden(doctor: dict[str, Any]) -> list[str]:
-    return [f"{doctor['least']:.4f}", f"{doctor['mean']:.4f}"]
+def _shared(differing: Sequence[dict[str, Any]], searches: int, k: int) -> tuple[int, float]:
+    """Return how many searches have the same first, and the share of the best that both found."""
+    first, missed = searches, 0
+    for one in differing:
+        here, there = ([name for name, _ in one[side]] for side in ("here", "there"))
+        first -= here[:1] != there[:1]
+        missed += len(set(here) - set(there))
+    return first, 1 - missed / (searches * k)
 
 
-def _version(told: str) -> str:
-    """Return "QEMU 10.0.13" of "qemu-aarch64 version 10.0.13 (Debian ...)"."""
-    return f"QEMU {told.split()[2]}"
+def _golden(doctor: dict[str, Any]) -> str:
+    return f"{doctor['least']:.4f}, {doctor['mean']:.4f}"

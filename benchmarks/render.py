@@ -275,7 +275,10 @@ def crashes() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "aarch64": lambda: aarch64_table.aarch64(load("aarch64"), table),
+    "aarch64": lambda: aarch64_table.aarch64(
+        [load(name) for name in ("aarch64", "aarch64-fp32") if (RESULTS / f"{name}.json").exists()],
+        table,
+    ),
     "crashes": crashes,
     "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
     "warm": lambda: cost_tables.warm(load("warm"), table),
