@@ -1,4 +1,4 @@
-"""Render the tables of benchmarks/README.md and README.md from benchmarks/results/*.json.
+"""Render the tables of README.md, benchmarks/README.md and docs from benchmarks/results/*.json.
 
     python benchmarks/render.py           # write them
     python benchmarks/render.py --check   # exit 1 if they are not fresh
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aarch64_table
 import cost_tables
 import helps_table
 import model_tables
@@ -27,7 +28,11 @@ from edge_retrieval.report import Report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "docs" / "raspberry-pi.md",
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -283,6 +288,10 @@ def crashes() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "aarch64": lambda: aarch64_table.aarch64(
+        [load(name) for name in ("aarch64", "aarch64-fp32") if (RESULTS / f"{name}.json").exists()],
+        table,
+    ),
     "crashes": crashes,
     "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
     "warm": lambda: cost_tables.warm(load("warm"), table),
