@@ -20,6 +20,7 @@ import cost_tables
 import helps_table
 import model_tables
 import page_tables
+import peer_tables
 import search_tables
 
 ROOT = Path(__file__).parents[1]
@@ -269,6 +270,13 @@ def crashes() -> str:
     return table(["", "result"], rows)
 
 
+def peers() -> str:
+    """The same folder, indexed and searched by us and by the others; of a quiet machine only."""
+    if not (RESULTS / "peers.json").exists():
+        return "*Not measured yet on a machine that does nothing else.*"
+    return peer_tables.peers(load("peers"), table)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "crashes": crashes,
     "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
@@ -279,6 +287,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "latency": latency,
     "model": lambda: model_tables.model(load("model"), table),
     "model_full": lambda: model_tables.model_full(load("model"), table),
+    "peers": peers,
     "quantization": quantization,
     "what_helps": lambda: helps_table.what_helps(load("what_helps"), table),
     "losses_scratch": lambda: losses("losses-scratch"),
