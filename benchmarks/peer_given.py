@@ -52,10 +52,11 @@ def folders_of(drawings: Path, count: int, work: Path) -> Folders:
         way: Broken(place / way, f"{middle.stem}-{way.replace(' ', '-')}{middle.suffix}")
         for way in ways
     }
-    folders = Folders(place / "sheets", broken, place / f"drawing{middle.suffix}")
+    folders = Folders(place / "sheets", place / "few", broken, place / f"drawing{middle.suffix}")
     if not folders.drawing.exists():
         shutil.rmtree(place, ignore_errors=True)
-        copies = [(folders.sheets, some), *((each.folder, few) for each in broken.values())]
+        copies = [(folders.sheets, some), (folders.few, few)]
+        copies += [(each.folder, few) for each in broken.values()]
         for folder, paths in copies:
             folder.mkdir(parents=True)
             for path in paths:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from peer_contestants import SCRIPT
 from peer_runs import CannotRunError, Command, Run, last_line, run
 
 from edge_retrieval.register import Register
 from edge_retrieval.register.files import vectors_name
 
+SCRIPT = Path(__file__).parent / "peer_vectors.py"
+
 
 class Library(NamedTuple):
-    """One of them: `way` is its name in peer_script.py, `file` what a search reads."""
+    """One of them: `way` is its name in peer_vectors.py, `file` what a search reads."""
 
     name: str
     packages: tuple[str, ...]

@@ -190,6 +190,7 @@ class Folders(NamedTuple):
     """What all contestants are given; the broken ones by what is wrong with their file."""
 
     sheets: Path
+    few: Path  # of them, all sound
     broken: Mapping[str, Broken]
     drawing: Path
 
@@ -208,14 +209,8 @@ def measure_round(
     Raises:
         CannotRunError: It fails, does not find all files again, or answers with less than ten.
     """
-    done = indexed(one, folders.sheets, store, limit=limit)
+    done = require_all(one, folders.sheets, store, limit=limit)
     wanted = {path.name for path in folders.sheets.iterdir()}
-    if done.code:
-        raise CannotRunError(f"index ends with {done.code}: {last_line(done.stderr)}")
-    if lost := wanted - one.kept(store):
-        raise CannotRunError(
-            f"index ends well but keeps {len(wanted) - len(lost)} of {len(wanted)}"
-        )
     found = []
     for _ in range(searches):
         asked = run(one.search(folders.drawing, store), store, limit=limit)
@@ -225,6 +220,23 @@ def measure_round(
             raise CannotRunError(f"search answers with {hits} of the files")
         found.append(asked.sample)
     return {"index": done.sample, "search": found}
+
+
+def require_all(one: Contestant, sheets: Path, store: Path, *, limit: float) -> Run:
+    """Index sound sheets, all of which must be found afterwards.
+
+    Raises:
+        CannotRunError: It fails, or loses some.
+    """
+    done = indexed(one, sheets, store, limit=limit)
+    if done.code:
+        raise CannotRunError(f"index ends with {done.code}: {last_line(done.stderr)}")
+    wanted = {path.name for path in sheets.iterdir()}
+    if lost := wanted - one.kept(store):
+        raise CannotRunError(
+            f"index ends well but keeps {len(wanted) - len(lost)} of {len(wanted)}"
+        )
+    return done
 
 
 def try_broken(one: Contestant, broken: Broken, store: Path, *, limit: float) -> dict[str, Any]:

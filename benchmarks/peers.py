@@ -37,6 +37,7 @@ from peer_runs import (
     Kept,
     indexed,
     measure_round,
+    require_all,
     try_broken,
 )
 
@@ -128,10 +129,11 @@ def measure_tools(
     tools: Sequence[Contestant], kept: Mapping[str, Kept], folders: Folders,
     args: argparse.Namespace,
 ) -> None:  # fmt: skip
-    """Let each meet the broken files; then measure in turn."""
+    """Let each that can index sound files meet the broken ones; then measure in turn."""
     store, limit = args.work / "store", args.limit
 
     def broken(one: Contestant) -> dict[str, Any]:
+        require_all(one, folders.few, store, limit=limit)
         return {
             "broken": {
                 way: try_broken(one, each, store, limit=limit)

@@ -124,6 +124,7 @@ def test_sheets_are_evenly_spaced_and_one_more_is_broken(folders: Any, drawings:
 
     taken = sorted(path.name for path in folders.sheets.iterdir())
     assert taken == [f"s{number * 30 // 12:02d}.png" for number in range(12)]
+    assert sorted(path.name for path in folders.few.iterdir()) == taken
     whole = folders.drawing.read_bytes()
     for way, content in (("cut off", whole[: len(whole) // 2]), ("no image", b"no image" * 64)):
         broken = folders.broken[way]
@@ -308,7 +309,9 @@ def test_a_run_goes_on_with_what_is_missing_in_turn_and_tells_who_could_not(
     assert "not measured yet: b, c" in capsys.readouterr().err
     args.only, args.rounds = None, 3
     peers.measure(args, "python", "python")
-    assert order == ["a", "b", "c", "c", "a", "a", "c"]
+    assert order == ["a", "c", "c", "a", "a", "c"]
+    kept = json.loads((args.work / "rounds" / "b.json").read_text())
+    assert kept["cannot"] == "index ends with 1: no" and "broken" not in kept
     result = json.loads(args.out.read_text())
     assert [row["name"] for row in result["rows"]] == ["a", "c"]
     assert [len(row["rounds"]) for row in result["rows"]] == [3, 3]
@@ -387,7 +390,7 @@ def test_every_contestant_gets_a_network_that_computes_the_same(tmp_path: Path) 
 
 
 def test_a_library_answers_with_the_nearest_vectors(tmp_path: Path) -> None:
-    from peer_script import asked, libraries
+    from peer_vectors import asked, libraries
 
     rows = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
