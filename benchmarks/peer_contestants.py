@@ -54,9 +54,9 @@ def contestants(ours: str, peers: str, networks: Path) -> list[Contestant]:
             "fastembed, parallel=0, + numpy", ("fastembed",), peers, "fastembed-parallel",
             networks / "fastembed",
         ),
-        scripted("timm + torch", ("timm",), peers, "timm", networks / "torch"),
+        scripted("timm + torch", ("timm", "torch"), peers, "timm", networks / "torch"),
         scripted(
-            "sentence-transformers (torch)", ("sentence-transformers", "timm"), peers,
+            "sentence-transformers (torch)", ("sentence-transformers", "timm", "torch"), peers,
             "sentence-transformers", networks / "torch", "a module of one's own around timm",
         ),
     ]  # fmt: skip

@@ -19,6 +19,7 @@ from typing import Any
 
 BATCH, K = 32, 10
 KEPT_ALIVE: list[Any] = []
+SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def main() -> None:
@@ -103,7 +104,7 @@ def sentence_transformers(model: Path, files: list[Path]) -> Iterator[Any]:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import InputModule
 
-    class Drawings(InputModule):
+    class Drawings(InputModule):  # type: ignore[misc]
         modalities = ["image"]  # noqa: RUF012
 
         def __init__(self) -> None:
@@ -149,11 +150,11 @@ def mend_torchvision() -> None:
     try:
         import torchvision  # noqa: F401
     except RuntimeError:
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         KEPT_ALIVE.append(library)
         for name in ("nms", "qnms"):
             with contextlib.suppress(RuntimeError):
-                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+                library.define(f"{name}{SIGNATURE}")  # type: ignore[no-untyped-call]
 
 
 def square(path: Path, side: int) -> Any:

@@ -80,7 +80,7 @@ def library(row: Mapping[str, Any]) -> list[str]:
 def about(result: Mapping[str, Any]) -> str:
     """Say what the figures hold for."""
     network, host = result["network"], result["host"]
-    known = {}
+    known: dict[str, str] = {}
     for row in [*result["rows"], *result["libraries"]]:
         known |= row["install"]["versions"]
     versions = ", ".join(f"{name} {version}" for name, version in known.items())
