@@ -21,6 +21,7 @@ import cost_tables
 import helps_table
 import model_tables
 import page_tables
+import peer_tables
 import search_tables
 
 from edge_retrieval.bench.tables import about, markdown_of, tables
@@ -287,6 +288,13 @@ def crashes() -> str:
     return table(["", "result"], rows)
 
 
+def peers() -> str:
+    """The same folder, indexed and searched by us and by the others; of a quiet machine only."""
+    if not (RESULTS / "peers.json").exists():
+        return "*Not measured yet on a machine that does nothing else.*"
+    return peer_tables.peers(load("peers"), table)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "aarch64": lambda: aarch64_table.aarch64(
         [load(name) for name in ("aarch64", "aarch64-fp32") if (RESULTS / f"{name}.json").exists()],
@@ -301,6 +309,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "latency": latency,
     "model": lambda: model_tables.model(load("model"), table),
     "model_full": lambda: model_tables.model_full(load("model"), table),
+    "peers": peers,
     "quantization": quantization,
     "what_helps": lambda: helps_table.what_helps(load("what_helps"), table),
     "losses_scratch": lambda: losses("losses-scratch"),
