@@ -1,4 +1,4 @@
-"""Render the tables of benchmarks/README.md and README.md from benchmarks/results/*.json.
+"""Render the tables of README.md, benchmarks/README.md and docs from benchmarks/results/*.json.
 
     python benchmarks/render.py           # write them
     python benchmarks/render.py --check   # exit 1 if they are not fresh
@@ -16,10 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aarch64_table
 import cost_tables
 import helps_table
 import model_tables
 import page_tables
+import peer_tables
 import search_tables
 
 from edge_retrieval.bench.tables import about, markdown_of, tables
@@ -27,7 +29,11 @@ from edge_retrieval.report import Report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "docs" / "raspberry-pi.md",
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -282,7 +288,18 @@ def crashes() -> str:
     return table(["", "result"], rows)
 
 
+def peers() -> str:
+    """The same folder, indexed and searched by us and by the others; of a quiet machine only."""
+    if not (RESULTS / "peers.json").exists():
+        return "*Not measured yet on a machine that does nothing else.*"
+    return peer_tables.peers(load("peers"), table)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "aarch64": lambda: aarch64_table.aarch64(
+        [load(name) for name in ("aarch64", "aarch64-fp32") if (RESULTS / f"{name}.json").exists()],
+        table,
+    ),
     "crashes": crashes,
     "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
     "warm": lambda: cost_tables.warm(load("warm"), table),
@@ -292,6 +309,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "latency": latency,
     "model": lambda: model_tables.model(load("model"), table),
     "model_full": lambda: model_tables.model_full(load("model"), table),
+    "peers": peers,
     "quantization": quantization,
     "what_helps": lambda: helps_table.what_helps(load("what_helps"), table),
     "losses_scratch": lambda: losses("losses-scratch"),

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.errors import MissingExtraError, RegisterError
 from edge_retrieval.filters import Chosen
 from edge_retrieval.index import GRAPH, PASS, FlatIndex, Index
 from edge_retrieval.register import Register
@@ -207,7 +207,7 @@ def _graph(register: Register, opened: _Opened) -> Index | None:
                 of=lambda count: named(register, count),
                 exact=opened.first,
             )
-        except RegisterError:  # a cache: of earlier vectors, or damaged
+        except (RegisterError, MissingExtraError):  # a cache: of earlier vectors, or damaged
             opened.graph_failed = True
     return opened.graph
 

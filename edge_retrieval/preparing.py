@@ -20,6 +20,7 @@ def prepare(register: Register, *, track: Track = silent) -> list[str]:
         What was made: names of files.
 
     Raises:
+        MissingExtraError: A graph pays and hnswlib is not installed; the first pass is made.
         RegisterError: The disk is full, or the folder cannot be written.
     """
     made: list[str] = []

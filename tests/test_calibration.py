@@ -273,7 +273,8 @@ def test_what_is_told_holds_for_real_patents_that_were_not_measured(real_data: P
         score = next(
             s for s in np.arange(-1, 1, 1e-3) if told[1, 4].strength(s).share <= 1 / rarity
         )
-        assert 1 / 2 < true[1, 4].strength(score).share * rarity < 2
+        # A table tells shares in steps: the commonest is followed by half of it.
+        assert 1 / 2 <= true[1, 4].strength(score).share * rarity <= 2
 
 
 def test_the_size_of_the_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What the README shows is what the program does."""
+"""What the README and the pages of docs show is what the program does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import typer
 from edge_retrieval.cli.commands import application
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 
 
-def commands() -> list[str]:
-    """Every `edge-ret ...` line of the README's shell blocks."""
-    blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", README, flags=re.S)
+def commands(text: str) -> list[str]:
+    """Every `edge-ret ...` line of a page's shell blocks."""
+    blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, flags=re.S)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     parts = [part.strip() for line in lines for part in line.split("&&")]
     return [part for part in parts if part.startswith("edge-ret ")]
@@ -32,12 +34,13 @@ def behind(command: object) -> dict[str, Any]:
     return found
 
 
-def test_the_readme_shows_commands() -> None:
-    assert len(commands()) >= 5
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_page_shows_commands(page: str) -> None:
+    assert len(commands(TEXTS[page])) >= 5
 
 
-@pytest.mark.parametrize("line", commands())
-def test_every_command_of_the_readme_exists_with_its_options(line: str) -> None:
+@pytest.mark.parametrize("line", [line for text in TEXTS.values() for line in commands(text)])
+def test_every_command_that_is_shown_exists_with_its_options(line: str) -> None:
     words = shlex.split(line.split("|")[0].split(">")[0])[1:]
     command = typer.main.get_command(application())
     while words and words[0] in behind(command):
@@ -50,15 +53,31 @@ def test_every_command_of_the_readme_exists_with_its_options(line: str) -> None:
             assert word.split("=")[0] in known, f"{line}: no option {word}"
 
 
-def test_every_make_target_of_the_readme_exists() -> None:
+def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
-    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
+    for text in TEXTS.values():
+        assert set(re.findall(r"`?make ([a-z-]+)", text)) <= targets
 
 
-def test_every_file_that_the_readme_links_to_exists() -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
-    missing = [link for link in links if not (ROOT / link).exists()]
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_file_that_a_page_links_to_exists(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXTS[page])
+    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
     assert not missing
+
+
+def test_every_extra_that_a_page_or_a_hint_names_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = set()
+    for text in TEXTS.values():
+        for extras in re.findall(r"pip install [^\n`]*\[([a-z,]+)\]", text):
+            named |= set(extras.split(","))
+    for folder in ("edge_retrieval", "distill"):
+        for file in (ROOT / folder).rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            named |= set(re.findall(r'MissingExtraError\.of\(.*?, "([a-z]+)"\)', text))
+    assert "graph" in named
+    assert named <= project["optional-dependencies"].keys()
 
 
 def test_every_command_that_a_hint_names_exists() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from edge_retrieval import plan as planning
 from edge_retrieval.bundle import Bundle
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.cli.caching import make_caches
+from edge_retrieval.errors import MissingExtraError, RegisterError
 from edge_retrieval.filters import Filters
 from edge_retrieval.index import GRAPH, PASS, FlatIndex
 from edge_retrieval.index.caches import faults
@@ -224,6 +226,54 @@ def test_a_damaged_graph_changes_no_answer(
         [result] = search(reader, [query(3)], encoder)
         assert (result.exact, found(result)) == (True, expected)
         assert prepare(reader) == [GRAPH]
+
+
+@pytest.fixture
+def without_hnswlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the base install on a Raspberry Pi is: hnswlib has to be compiled."""
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
+
+
+def test_without_hnswlib_a_graph_that_is_there_is_left_alone(
+    register: Register, encoder: fakes.FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "GRAPH_FROM", 100)
+    prepare(register)
+    monkeypatch.setattr(planning, "BYTE_LOADED", 0.0)
+    expected = found(search(register, [query(3)], encoder, exact=True)[0])
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
+    with Register.open(register.folder) as reader:
+        [result] = search(reader, [query(3)], encoder)
+    assert (result.exact, found(result)) == (True, expected)
+    assert faults(register.folder) == []
+
+
+@pytest.mark.usefixtures("without_hnswlib")
+def test_without_hnswlib_the_first_pass_is_made_and_the_extra_is_named(
+    tmp_path: Path,
+    bundle: Bundle,
+    encoder: fakes.FakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(planning, "GRAPH_FROM", 100)
+    with Register.create(tmp_path / "r", bundle) as made:
+        made.add(fakes.designs(DESIGNS), encoder, source="some")
+        make_caches(made)
+        assert isinstance(
+            plan(made, Filters().choose(made.columns, where=made.folder)).searcher, PassIndex
+        )
+    assert capsys.readouterr().err == (
+        "note: many searches in one go could be faster: a graph needs the optional 'graph'"
+        " dependencies: pip install 'edge-retrieval[graph]'\n"
+    )
+
+
+@pytest.mark.usefixtures("without_hnswlib")
+def test_a_graph_that_is_asked_for_without_hnswlib_names_the_extra(register: Register) -> None:
+    with pytest.raises(MissingExtraError, match="a graph needs") as caught:
+        HnswIndex.build(register.vectors)
+    assert "[graph]" in caught.value.hint
 
 
 def test_a_register_that_nobody_holds_is_let_go(

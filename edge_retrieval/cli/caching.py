@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_retrieval.cli.talk import bar, one_line, say
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.errors import MissingExtraError, RegisterError
 from edge_retrieval.preparing import prepare
 from edge_retrieval.register import Register
 
@@ -14,3 +14,5 @@ def make_caches(register: Register) -> None:
         prepare(register, track=bar)  # does nothing while all are compared fast enough
     except RegisterError as error:
         say(one_line(f"note: searching is slower than it could be: {error}"))
+    except MissingExtraError as error:
+        say(one_line(f"note: many searches in one go could be faster: {error}: {error.hint}"))

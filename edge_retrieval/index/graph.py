@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings, Rows, Scores
-from edge_retrieval.errors import ConfigError
+from edge_retrieval.errors import ConfigError, MissingExtraError
 from edge_retrieval.index import graph_file
 from edge_retrieval.index.building import directions_holding
 from edge_retrieval.index.exact import FlatIndex, Index, search
@@ -93,6 +93,7 @@ class HnswIndex:
 
         Raises:
             ConfigError: m or ef makes no sense.
+            MissingExtraError: hnswlib is not installed, as on a Raspberry Pi.
             RegisterError: A vector is not finite.
         """
         if not (2 <= m <= graph_file.LARGEST and 1 <= ef <= graph_file.LARGEST):
@@ -100,6 +101,7 @@ class HnswIndex:
                 f"m {m} or ef {ef} makes no sense",
                 hint=f"choose m from 2 and ef from 1, each to {graph_file.LARGEST}; usual: 12, 160",
             )
+        _hnswlib()  # before a million vectors are read for nothing
         vectors = as_vectors(vectors)
         settings = {
             "m": m, "ef_construction": ef_construction, "ef": ef, "seed": seed, "threads": threads
@@ -237,8 +239,10 @@ class HnswIndex:
             exact: Answers what the graph cannot; None: a `FlatIndex`.
 
         Raises:
+            MissingExtraError: hnswlib is not installed, as on a Raspberry Pi.
             RegisterError: The file is missing, damaged, or of other vectors.
         """
+        _hnswlib()  # before a large file is read for nothing
         vectors = as_vectors(vectors)
         side = graph_file.check(path, vectors, of=of or (lambda count: ""))
         graph = _empty_graph(side.directions.shape[1])
@@ -261,7 +265,15 @@ def _reduced(vectors: Embeddings, directions: NDArray[np.float64]) -> Embeddings
 
 
 def _empty_graph(dim: int) -> Any:
-    import hnswlib
-
     # Of rows of length 1 the inner product is the cosine; space "cosine" would copy to normalise.
-    return hnswlib.Index(space="ip", dim=dim)
+    return _hnswlib().Index(space="ip", dim=dim)
+
+
+def _hnswlib() -> Any:
+    try:
+        import hnswlib
+    except ModuleNotFoundError as error:
+        if error.name != "hnswlib":
+            raise
+        raise MissingExtraError.of("a graph", "graph") from error
+    return hnswlib
