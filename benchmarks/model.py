@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from encoders import (
     GROUPS,
     REFERENCE,
@@ -257,6 +258,9 @@ def main() -> None:
     parser.add_argument("--only-seconds", action="store_true", help="keep all else as it is")
     args = parser.parse_args()
 
+    # Else torch's threads, which scale the teacher's drawings, spin on for a while, and whoever is
+    # measured after it would be charged for that.
+    torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     contestants = contestants_of(args)
     if args.only_seconds:
