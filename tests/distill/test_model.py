@@ -130,6 +130,13 @@ def test_arguments_reach_the_network_of_timm() -> None:
     assert any(getattr(module, "drop_prob", 0) for module in dropping.modules())
 
 
+def test_a_list_of_arguments_makes_a_network_of_another_width() -> None:
+    half = make_student(
+        TrainConfig(backbone="resnet10t", size=32, backbone_args="channels = [8, 16, 24, 40]")
+    )
+    assert half.projection.in_features == 40
+
+
 @pytest.mark.parametrize(
     "args, said",
     [
@@ -137,7 +144,8 @@ def test_arguments_reach_the_network_of_timm() -> None:
         ("drop_rate = 0.1\nlr = 2", "backbone_args"),
         ("drop_rate = 0.1 }, other = { a = 1", "backbone_args"),
         ("drop_rate = 0.1 }\nother = { a = 1", "more than one"),
-        ("drop_rate = [1, 2]", "drop_rate"),
+        ("drop_rate = [0.5, 1]", "drop_rate"),
+        ("drop_rate = []", "drop_rate"),
         ("drop_rate = nan", "drop_rate"),
         ("no_such_thing = 3", "no_such_thing"),
         ("in_chans = 3", "in_chans"),
