@@ -79,7 +79,7 @@ def folders(drawings: Path, tmp_path: Path) -> Any:
         ("keep(sound); print('skipped', *broken, file=sys.stderr); sys.exit(3)",
          "skipped it and named it", 3, 12),
         ("keep(sound); print('done: 12')", "skipped it in silence", 0, 12),
-        ("keep(names)", "took it for a whole one", 0, 12),
+        ("keep(names); print('0.9', *broken)", "took it for a whole one", 0, 12),
         ("keep(sound[:5]); raise OSError('cannot identify ' + broken[0])",
          "crashed, named it", 1, 5),
         ("keep(sound[:5]); raise OSError('image file is truncated')",
