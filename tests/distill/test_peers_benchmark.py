@@ -110,7 +110,7 @@ def test_a_flipped_bit_is_refused_answered_or_fatal() -> None:
     def done(code: int, *rows: int) -> Run:
         return Run({"code": code}, json.dumps({"rows": rows, "seconds": []}), "")
 
-    assert judge_flipped(done(0, 1, 2), done(0, 1, 2)) == "answered as before"
+    assert judge_flipped(done(0, 1, 2), done(0, 1, 2)) == "answered as before, in silence"
     assert judge_flipped(done(0, 1, 2), done(0, 2, 1)) == "answered otherwise, in silence"
     assert judge_flipped(done(0, 1, 2), done(1)) == "refused"
     assert judge_flipped(done(0, 1, 2), done(-11)) == "crashed"
