@@ -19,10 +19,9 @@ SCRIPT = Path(__file__).parent / "peer_script.py"
 LEFT_OUT = {
     "rclip with its own CLIP weights": "they are fetched from a hub; its program is measured with"
     " the network that all others run",
-    "sentence-transformers, ONNX or OpenVINO backend": "it exports what transformers can load, by"
-    " optimum: optimum-onnx 0.1 asks for a transformers older than sentence-transformers 6 takes,"
-    " so they do not install together, and a network of timm in a module of one's own has no"
-    " export. Measured is its torch path",
+    "sentence-transformers, ONNX backend": "pip finds no optimum-onnx, which it exports by, that"
+    " installs together with sentence-transformers 6.2, and a network of timm in a module of one's"
+    " own has no such export; its torch path is measured",
     "clip-retrieval, ultralytics (VisualAISearch)": "their networks come from a hub, and neither"
     " takes a folder and an ONNX file of one's own",
     "immich": "a set of containers with a database server, and networks from a hub",
@@ -41,7 +40,7 @@ def contestants(ours: str, peers: str, networks: Path) -> list[Contestant]:
     """
     return [
         edge_ret(
-            "edge-ret, as it ships", ours, None, "its INT8 network, at 160 px; cuts the figures out"
+            "edge-ret, as it ships", ours, None, "its own INT8 network, cuts the figures out"
         ),
         edge_ret(
             "edge-ret, the network of all", ours, networks / "bundle", "cuts the figures out"
@@ -51,7 +50,7 @@ def contestants(ours: str, peers: str, networks: Path) -> list[Contestant]:
             "fastembed + numpy", ("fastembed",), peers, "fastembed", networks / "fastembed"
         ),
         scripted(
-            "fastembed, parallel=0, + numpy", ("fastembed",), peers, "fastembed-parallel",
+            "fastembed on all cores + numpy", ("fastembed",), peers, "fastembed-parallel",
             networks / "fastembed",
         ),
         scripted("timm + torch", ("timm", "torch"), peers, "timm", networks / "torch"),

@@ -107,7 +107,9 @@ def judge_flipped(before: Run, after: Run) -> str:
     if after.code:
         return "refused"
     rows: list[Mapping[str, Any]] = [json.loads(done.stdout)["rows"] for done in (before, after)]
-    return "answered as before" if rows[0] == rows[1] else "answered otherwise, in silence"
+    return (
+        "answered as before, in silence" if rows[0] == rows[1] else "answered otherwise, in silence"
+    )
 
 
 def _command(one: Library, what: str, store: Path, vectors: Path) -> Command:

@@ -129,7 +129,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         code: The exit code.
-        named: Whether the broken file was named.
+        named: Whether the broken file was named on stderr.
         taken: Whether it can be found afterwards, as if it were whole.
         traceback: Whether a traceback was printed.
         kept: How many of the sound files can be found afterwards.
@@ -165,12 +165,12 @@ def judge(done: Run, broken: str, kept: set[str], sound: set[str]) -> Outcome:
         kept: Names of what can be found afterwards.
         sound: Names of the other files.
     """
-    said = done.stdout + done.stderr
+    # On stdout a name can be a hit of a search: rclip's indexing ends with one.
     return Outcome(
         done.code,
-        broken in said,
+        broken in done.stderr,
         broken in kept,
-        "Traceback (most recent call last)" in said,
+        "Traceback (most recent call last)" in done.stderr,
         len(kept & sound),
         len(sound),
     )

@@ -67,7 +67,10 @@ def embedders() -> dict[str, Callable[[Path, list[Path]], Iterable[Any]]]:
     """Return the ways from files to rows ``(D,)``."""
     return {
         "fastembed": fastembed,
-        "fastembed-parallel": lambda model, files: fastembed(model, files, parallel=0),
+        # It starts no processes for less than a batch, which is 256 images by default.
+        "fastembed-parallel": lambda model, files: fastembed(
+            model, files, parallel=0, batch_size=16
+        ),
         "timm": timm,
         "sentence-transformers": sentence_transformers,
     }

@@ -79,7 +79,7 @@ def folders(drawings: Path, tmp_path: Path) -> Any:
         ("keep(sound); print('skipped', *broken, file=sys.stderr); sys.exit(3)",
          "skipped it and named it", 3, 12),
         ("keep(sound); print('done: 12')", "skipped it in silence", 0, 12),
-        ("keep(names)", "took it for a whole one", 0, 12),
+        ("keep(names); print('0.9', *broken)", "took it for a whole one", 0, 12),
         ("keep(sound[:5]); raise OSError('cannot identify ' + broken[0])",
          "crashed, named it", 1, 5),
         ("keep(sound[:5]); raise OSError('image file is truncated')",
@@ -110,7 +110,7 @@ def test_a_flipped_bit_is_refused_answered_or_fatal() -> None:
     def done(code: int, *rows: int) -> Run:
         return Run({"code": code}, json.dumps({"rows": rows, "seconds": []}), "")
 
-    assert judge_flipped(done(0, 1, 2), done(0, 1, 2)) == "answered as before"
+    assert judge_flipped(done(0, 1, 2), done(0, 1, 2)) == "answered as before, in silence"
     assert judge_flipped(done(0, 1, 2), done(0, 2, 1)) == "answered otherwise, in silence"
     assert judge_flipped(done(0, 1, 2), done(1)) == "refused"
     assert judge_flipped(done(0, 1, 2), done(-11)) == "crashed"
