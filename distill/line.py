@@ -93,6 +93,8 @@ class Line:
                     hint="put the passes of both into one recipe",
                 )
             passes = (*cls.load(first).passes, *passes)
+        if size := found.get("refit", {}).get("size"):
+            replace(passes[-1][1], size=size)  # a wrong one is told now, not after the training
         if any(one.teacher == FITTED for _, one in passes) and "teacher" not in found:
             raise ConfigError(
                 f"{path}: a pass with teacher = {FITTED!r}, but no teacher to fit",
@@ -106,7 +108,7 @@ class Line:
             made=found.get("made"),
             ldraw=found.get("ldraw"),
             shrinkage=found.get("refit", {}).get("shrinkage", 0.3) if "refit" in found else None,
-            size=found.get("refit", {}).get("size"),
+            size=size,
             calibrated_on=tuple(found.get("calibration", {}).get("parts", ())),
             formats=tuple(found.get("export", {}).get("formats", ("onnx",))),
         )

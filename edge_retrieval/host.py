@@ -81,13 +81,13 @@ def same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def board(root: Path = ROOT) -> str | None:
     """Return the board's model, as a Raspberry Pi tells it."""
-    return _text(root / "proc/device-tree/model")
+    return text_in(root / "proc/device-tree/model")
 
 
 def governor(root: Path = ROOT) -> str | None:
     """Return what chooses the clock; all of them, where cores differ."""
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-    return ", ".join(sorted({told for file in files if (told := _text(file))})) or None
+    return ", ".join(sorted({told for file in files if (told := text_in(file))})) or None
 
 
 def limits(root: Path = ROOT) -> dict[str, float]:
@@ -104,17 +104,17 @@ def _memory_limit(root: Path) -> int | None:
     """Return the least memory that any group above this process allows, version 1 or 2."""
     mount = root / "sys/fs/cgroup"
     told = []
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
+    for line in (text_in(root / "proc/self/cgroup") or "").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if number == "0":
             folder = mount
             for part in ("", *Path(group).parts[1:]):
                 folder = folder / part
-                told.append(_number(folder / "memory.max"))
+                told.append(number_in(folder / "memory.max"))
         elif "memory" in controllers.split(","):
             for part in ("", group.lstrip("/")):
-                told.append(_number(mount / "memory" / part / "memory.limit_in_bytes"))
+                told.append(number_in(mount / "memory" / part / "memory.limit_in_bytes"))
     return min((limit for limit in told if limit and limit < UNLIMITED), default=None)
 
 
@@ -122,15 +122,15 @@ def _physical(root: Path) -> int | None:
     """Return how many cores there are, threads of one core counted once."""
     pairs = set()
     for core in (root / "sys/devices/system/cpu").glob("cpu[0-9]*"):
-        package = _number(core / "topology/physical_package_id")
-        number = _number(core / "topology/core_id")
+        package = number_in(core / "topology/physical_package_id")
+        number = number_in(core / "topology/core_id")
         if number is not None:
             pairs.add((package, number))
     return len(pairs) or None
 
 
 def _memory(root: Path) -> int | None:
-    for line in (_text(root / "proc/meminfo") or "").splitlines():
+    for line in (text_in(root / "proc/meminfo") or "").splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024
     if root == ROOT and hasattr(os, "sysconf"):  # macOS
@@ -142,18 +142,19 @@ def _memory(root: Path) -> int | None:
 
 
 def _os(root: Path) -> str | None:
-    for line in (_text(root / "etc/os-release") or "").splitlines():
+    for line in (text_in(root / "etc/os-release") or "").splitlines():
         if line.startswith("PRETTY_NAME="):
             return line.partition("=")[2].strip("\"'")
     return None
 
 
-def _number(file: Path) -> int | None:
-    told = _text(file)
+def number_in(file: Path) -> int | None:
+    """Return the whole number that a file of the system says; None if it says none."""
+    told = text_in(file)
     return int(told) if told and told.lstrip("-").isdigit() else None
 
 
-def _text(file: Path) -> str | None:
+def text_in(file: Path) -> str | None:
     """Return what a file of the system says; None if it says nothing or may not be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None

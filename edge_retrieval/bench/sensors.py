@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_retrieval.host import number_in, text_in
+
 ROOT = Path("/")
 
 HOTTEST, COLDEST = 150.0, -40.0
@@ -34,11 +36,11 @@ def temperature(root: Path = ROOT) -> tuple[str, float] | None:
 
 def _temperatures(root: Path) -> Iterator[tuple[str, float]]:
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
-        yield from _plausible(_text(zone / "type") or zone.name, _number(zone / "temp"))
+        yield from _plausible(text_in(zone / "type") or zone.name, number_in(zone / "temp"))
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        name = _text(chip / "name") or chip.name
+        name = text_in(chip / "name") or chip.name
         for file in sorted(chip.glob("temp*_input")):
-            yield from _plausible(name, _number(file))
+            yield from _plausible(name, number_in(file))
 
 
 def _plausible(name: str, thousandths: int | None) -> Iterator[tuple[str, float]]:
@@ -49,9 +51,9 @@ def _plausible(name: str, thousandths: int | None) -> Iterator[tuple[str, float]
 def clock(root: Path = ROOT) -> float | None:
     """Return the mean clock of the cores in hertz."""
     cores = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
-    told = [number * 1e3 for file in cores if (number := _number(file))]
+    told = [number * 1e3 for file in cores if (number := number_in(file))]
     if not told:  # a virtual machine has no cpufreq, but may know what it was given
-        lines = (_text(root / "proc/cpuinfo") or "").splitlines()
+        lines = (text_in(root / "proc/cpuinfo") or "").splitlines()
         values = [line.partition(":")[2] for line in lines if line.startswith("cpu MHz")]
         told = [float(value) * 1e6 for value in values if value.strip()]
     return float(np.mean(told)) if told else None
@@ -68,7 +70,7 @@ def throttled(root: Path = ROOT) -> tuple[str, float] | None:
         except (OSError, subprocess.SubprocessError, ValueError):
             pass
     counters = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
-    counts = [count for file in counters if (count := _number(file)) is not None]
+    counts = [count for file in counters if (count := number_in(file)) is not None]
     return ("events", float(sum(counts))) if counts else None
 
 
@@ -87,11 +89,11 @@ class EnergyCounter:
     def __init__(self, name: str, file: Path, range_: int) -> None:
         self.name = name
         self._file, self._range = file, range_
-        self._last = _number(file) or 0
+        self._last = number_in(file) or 0
 
     def joules(self) -> float:
         """Return what was used since the last call."""
-        now = _number(self._file) or self._last
+        now = number_in(self._file) or self._last
         used = now - self._last
         self._last = now
         return (used if used >= 0 else used + self._range) / 1e6
@@ -101,10 +103,10 @@ def energy_counters(root: Path = ROOT) -> list[EnergyCounter]:
     """Return the counters of whole packages that may be read (RAPL)."""
     found = []
     for domain in sorted((root / "sys/class/powercap").glob("*-rapl:*")):
-        name = _text(domain / "name") or domain.name
-        if domain.name.count(":") != 1 or _number(domain / "energy_uj") is None:
+        name = text_in(domain / "name") or domain.name
+        if domain.name.count(":") != 1 or number_in(domain / "energy_uj") is None:
             continue  # parts of a package; or for root alone
-        range_ = _number(domain / "max_energy_range_uj") or 0
+        range_ = number_in(domain / "max_energy_range_uj") or 0
         found.append(EnergyCounter(name, domain / "energy_uj", range_))
     return found
 
@@ -113,8 +115,8 @@ def watts(root: Path = ROOT) -> dict[str, float]:
     """Return the power that hwmon chips measure now, by chip."""
     found: dict[str, float] = {}
     for file in sorted((root / "sys/class/hwmon").glob("hwmon*/power*_input")):
-        if (number := _number(file)) is not None:
-            chip = _text(file.parent / "name") or file.parent.name
+        if (number := number_in(file)) is not None:
+            chip = text_in(file.parent / "name") or file.parent.name
             found[chip] = found.get(chip, 0.0) + number / 1e6
     return found
 
@@ -124,21 +126,8 @@ def busy_seconds(root: Path = ROOT) -> float | None:
 
     That of other systems on the same cores ("steal") is counted, waiting for disks is not.
     """
-    first = (_text(root / "proc/stat") or "").partition("\n")[0].split()
+    first = (text_in(root / "proc/stat") or "").partition("\n")[0].split()
     if not first or first[0] != "cpu" or len(first) < 9:
         return None
     user, nice, system, _, _, interrupts, soft, steal = (int(part) for part in first[1:9])
     return (user + nice + system + interrupts + soft + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def _number(file: Path) -> int | None:
-    told = _text(file)
-    return int(told) if told and told.lstrip("-").isdigit() else None
-
-
-def _text(file: Path) -> str | None:
-    """Return what a file of the system says; None if it says nothing or may not be read."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
-    except OSError:
-        return None

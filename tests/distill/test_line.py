@@ -166,6 +166,9 @@ def test_a_recipe_may_go_on_from_the_passes_of_another(recipe: Path) -> None:
     finer.write_text(f'after = "../tiny/{recipe.name}"\n{teacher}[refit]\nsise = 48\n')
     with pytest.raises(ConfigError, match="sise"):
         Line.load(finer)
+    finer.write_text(f'after = "../tiny/{recipe.name}"\n{teacher}[refit]\nsize = 47\n')
+    with pytest.raises(ConfigError, match="size = 47"):
+        Line.load(finer)
     third = own / "third.toml"
     third.write_text(f'after = "recipe.toml"\n{PASS}')
     with pytest.raises(ConfigError, match="after another recipe itself"):
