@@ -8,9 +8,10 @@ the same weights; each a process of its own, in turn.
     python benchmarks/cold_start.py --python base/bin/python --rclip rclip/bin/python --rounds 15
 
 `--python` is an environment with the base install alone, as users have it; `--rclip` one with rclip
-alone. rclip gets the network behind a mean over its three channels and a 2 x 2 mean (it hands over
-256 pixels where the model takes 128). It is made for vectors of 512 numbers: at 128 its constant is
-set to that; at 512 the network's output is repeated four times and halved, for all contestants.
+alone. rclip gets the network behind a mean over its three channels and a linear reduction (it hands
+over 256 pixels where the model takes fewer). It is made for vectors of 512 numbers: at 128 its
+constant is set to that; at 512 the network's output is repeated four times and halved, for all
+contestants.
 
 Writes benchmarks/results/cold_start.json; `python benchmarks/render.py` makes the table.
 """
@@ -189,7 +190,6 @@ def wrap(bundle: Bundle, path: Path) -> None:
 
     model = onnx.load(bundle.model)
     side = bundle.preprocessing.size
-    factor = 256 // side
     [taken], [given] = model.graph.input, model.graph.output
     opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
     grey = (
@@ -199,9 +199,9 @@ def wrap(bundle: Bundle, path: Path) -> None:
     )
     if opset >= 18:
         model.graph.initializer.append(helper.make_tensor("axes", TensorProto.INT64, [1], [1]))
-    shrink = helper.make_node(
-        "AveragePool", ["grey"], [taken.name], kernel_shape=[factor] * 2, strides=[factor] * 2
-    )
+    scales = [1.0, 1.0, side / 256, side / 256]
+    model.graph.initializer.append(helper.make_tensor("scales", TensorProto.FLOAT, [4], scales))
+    shrink = helper.make_node("Resize", ["grey", "", "scales"], [taken.name], mode="linear")
     named = helper.make_node("Identity", [given.name], ["output"])
     nodes = [grey, shrink, *model.graph.node, named]
     del model.graph.node[:]

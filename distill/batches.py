@@ -9,19 +9,22 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from distill.augment import augment
+from distill.augment import Squares, augment
+from distill.cells import mirrored
 from distill.config import TrainConfig
 from distill.data import Drawings, Scheme, normalised
-from distill.drawing_cache import Stack
 from distill.losses import UNKNOWN
 from distill.sampler import BatchShape, RowNumbers, epoch_batches
+from distill.variants import Variants
 
 AHEAD = 6  # steps made in advance
 
@@ -38,6 +41,8 @@ class Batch(NamedTuple):
         codes: ``(N, L)`` of all processes; a flatter tree is padded on the coarse side.
         scheme: ``(N,)`` number of each figure's scheme; of a variant the one after the last.
         counts: n of each process.
+        cells: ``(v, g * g, T)`` of the last v of `images`, which are variants, each number
+            standardised; v is 0 without `config.cells`.
     """
 
     images: Tensor
@@ -45,6 +50,7 @@ class Batch(NamedTuple):
     codes: Tensor
     scheme: Tensor
     counts: Tensor
+    cells: Tensor = torch.empty(0, 0, 0)
 
 
 def epoch_steps(
@@ -104,15 +110,17 @@ class Batches(Dataset[Batch]):
         first: int = 0,
         rank: int = 0,
         ranks: int = 1,
-        variants: Stack | None = None,
+        variants: Variants | None = None,
     ) -> None:
         """Take the steps of an epoch from its `first` on; this process is `rank` of `ranks`.
 
-        `variants` are masters like those of the drawings; their rows are counted on from those.
+        Rows of `variants` are counted on from those of the drawings.
         """
         self.masters = drawings.masters
+        self.variants = None
         if variants is not None:
-            self.masters = drawings.masters.followed_by(variants)
+            self.masters = drawings.masters.followed_by(variants.masters)
+            self.variants = variants if config.cells else None
         self.steps, self.schemes, self.drawings, self.config = steps, schemes, drawings, config
         self.epoch, self.first, self.rank, self.ranks = epoch, first, rank, ranks
         self.depth = max(len(scheme.levels) for scheme in schemes)
@@ -139,7 +147,15 @@ class Batches(Dataset[Batch]):
         # Every process takes a share of every scheme: batch norm sees all sources everywhere.
         shares = [np.arange(len(rows))[rank :: self.ranks] for rank in range(self.ranks)]
         mine = shares[self.rank]
-        squares = augment(self.masters[rows[mine]], self.config, seeds[mine])
+        count = len(mine)
+        if self.variants is not None:  # what the teacher says of a place holds for that place alone
+            count = int((rows[mine] < len(self.drawings)).sum())
+        plain, still = mine[:count], mine[count:]
+        squares = augment(self.masters[rows[plain]], self.config, seeds[plain])
+        cells = torch.empty(0, 0, 0)
+        if len(still):
+            shown, cells = self._still(rows[still], seeds[still])
+            squares = np.concatenate([squares, shown])
         images = torch.from_numpy(normalised(squares, self.drawings.preprocessing))
         order = np.concatenate(shares)
         return Batch(
@@ -148,7 +164,20 @@ class Batches(Dataset[Batch]):
             torch.from_numpy(codes[order]),
             torch.from_numpy(scheme_of[order]),
             torch.tensor([len(share) for share in shares]),
+            cells,
         )
+
+    def _still(self, rows: RowNumbers, seeds: NDArray[np.uint64]) -> tuple[Squares, Tensor]:
+        """Return variants whose places are where the teacher saw them, but for mirrored ones."""
+        assert self.variants is not None, "else nothing must stay where it is"
+        config = replace(self.config, tilt=0.0, shrink=0.0, stretch=0.0, mirror=0.0)
+        squares = augment(self.masters[rows], config, seeds)
+        cells = torch.from_numpy(self.variants.standard_cells(rows - len(self.drawings)))
+        turned = seeds / 2.0**63 < self.config.mirror
+        squares[turned] = squares[turned][:, :, ::-1]
+        flip = torch.from_numpy(turned)
+        cells[flip] = mirrored(cells[flip], config.cells)
+        return squares, cells
 
 
 def prepared(batches: Batches, workers: int) -> Generator[Batch, None, None]:

@@ -56,6 +56,9 @@ class TrainConfig:
         variants: Changed drawings that the teacher is asked about beforehand, see
             `distill.variants`; 0: none.
         variant_batch: Of them in a step, beside the drawings themselves.
+        cells: Side of the grid of cells that the student learns of each variant, beside its
+            embedding, see `distill.cells`; 0: none. `size` is best 32 times a multiple of it.
+        cell_weight: Of the mean square error of the mapped cells, the teacher's having variance 1.
         epochs: Passes; in each, every training design is seen at least once.
         steps: Optimizer steps in all; 0: as many as `epochs` give. The schedule ends there.
         classes: Main classes in a batch; then `subclasses` of each, `designs` of each subclass,
@@ -119,6 +122,8 @@ class TrainConfig:
     teacher_temperature: float = 0.1
     variants: int = 0
     variant_batch: int = 64
+    cells: int = 0
+    cell_weight: float = 4.0
     epochs: int = 30
     steps: int = 0
     classes: int = 6
@@ -181,6 +186,12 @@ class TrainConfig:
             raise ConfigError(
                 f"variants = {self.variants}, but no teacher to ask about them",
                 hint="name a teacher, or leave variants out",
+            )
+        if self.cells and not (self.variants and self.pool == "levels" and self.accumulate == 1):
+            raise ConfigError(
+                f"cells = {self.cells} without variants, with another pool than levels, or with"
+                " accumulate above 1",
+                hint='set variants and pool = "levels", or leave cells out',
             )
         if not self.teacher and not self.label_weight:
             raise ConfigError(
@@ -261,6 +272,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "arcface_margin": (0, math.pi / 2), "arcface_scale": (1, 1000), "arcface_share": (0, 1),
     "label_weight": (0, 1000), "regression_weight": (0, 1000), "similarity_weight": (0, 1000),
     "teacher_temperature": (1e-3, 100), "variants": (0, _MANY), "variant_batch": (1, 100_000),
+    "cells": (0, 64), "cell_weight": (0, 1000),
     "epochs": (1, _MANY), "steps": (0, _MANY),
     "classes": (1, 100_000), "subclasses": (1, 100_000), "designs": (1, 100_000),
     "figures": (2, 1000),

@@ -36,11 +36,14 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from distill.cells import cell_features
 from distill.config import TrainConfig
 from distill.data import Drawings, Scheme, load_drawings
-from distill.model import make_features
+from distill.model import Features, make_features
+from distill.pooling import Levels
 from edge_retrieval.arrays import Images
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.progress import Track, silent
@@ -133,29 +136,63 @@ class Ensemble:
         self.sizes = [member.size for member in config.members]
         self.size = max(self.sizes)
         self.maps = maps
+        self._members = config.members
         self._sessions = [_session(member) for member in config.members]
+        self._cells: tuple[int, list[onnxruntime.InferenceSession]] = (0, [])
+
+    @property
+    def tells_cells(self) -> bool:
+        """Whether `embed_cells` may be asked: every member pools levels."""
+        return all(member.pool == "levels" for member in self._members)
 
     def features(self, images: Images) -> NDArray[np.float32]:
         """Turn ``(N, C, size, size)`` into ``(N, F)``."""
+        [features] = self._run(self._sessions, images)
+        return np.concatenate(features)
+
+    def _run(
+        self, sessions: Sequence[onnxruntime.InferenceSession], images: Images
+    ) -> list[list[NDArray[np.float32]]]:
+        """Return, for each output, that of every drawing, all members side by side."""
         shown = [_scaled(images, size) for size in self.sizes]
 
-        def one(row: int) -> NDArray[np.float32]:
+        def one(row: int) -> list[NDArray[np.float32]]:
             parts = [
-                session.run(None, {"images": sizes[row : row + 1]})[0]
-                for session, sizes in zip(self._sessions, shown, strict=True)
+                session.run(None, {"images": sizes[row : row + 1]})
+                for session, sizes in zip(sessions, shown, strict=True)
             ]
-            return np.concatenate(parts, 1)
+            return [np.concatenate(outputs, -1) for outputs in zip(*parts, strict=True)]
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return np.concatenate(list(pool.map(one, range(len(images)))))
+            rows = list(pool.map(one, range(len(images))))
+        return [list(output) for output in zip(*rows, strict=True)]
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """Turn ``(N, C, size, size)`` into ``(N, dim)`` rows of length 1."""
+        return _unit(self._mapped(self.features(images)))
+
+    def embed_cells(
+        self, images: Images, side: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Embed drawings and each of their cells, see `distill.cells`.
+
+        Args:
+            images: ``(N, C, size, size)``.
+            side: Of the grid.
+
+        Returns:
+            ``(N, dim)`` rows of length 1, and ``(N, side * side, dim)`` of any length.
+        """
+        if self._cells[0] != side:
+            self._cells = side, [_session(member, side) for member in self._members]
+        features, cells = self._run(self._cells[1], images)
+        rows = self._mapped(np.concatenate(features))
+        return _unit(rows), np.concatenate([self._mapped(one[0])[None] for one in cells])
+
+    def _mapped(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         assert self.maps is not None, "an ensemble embeds once it is fitted"
-        centred = (self.features(images) - self.maps["shift"]) / self.maps["scale"]
-        rows = centred @ self.maps["directions"]
-        unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        return unit
+        centred = (features - self.maps["shift"]) / self.maps["scale"]
+        return np.asarray(centred @ self.maps["directions"], np.float32)
 
     def features_of(self, drawings: Drawings, *, track: Track = silent) -> NDArray[np.float32]:
         """Return ``(2N, F)``: of all drawings as they are, then of all mirrored."""
@@ -168,13 +205,36 @@ class Ensemble:
         return np.concatenate([*plain, *mirrored])
 
 
-def _session(member: TrainConfig) -> onnxruntime.InferenceSession:
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+class _WithCells(nn.Module):
+    """A member, and beside its features those of every cell, scaled alike."""
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        super().__init__()
+        self.network, self.side = network, side
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        shown, levels = images, self.network
+        if isinstance(levels, Features):
+            shown, levels = levels.scaled(images), levels.backbone
+        assert isinstance(levels, Levels), "asked for by `tells_cells`"
+        maps = levels.maps(shown)
+        cells = cell_features(maps, self.side)  # (1, S, F)
+        return levels.pooled(maps), levels.norm(cells.flatten(0, 1)).view(cells.shape)
+
+
+def _session(member: TrainConfig, cells: int = 0) -> onnxruntime.InferenceSession:
+    network = make_features(member)
     file = io.BytesIO()
     example = torch.zeros(1, member.channels, member.size, member.size)
     with warnings.catch_warnings():  # the exporter's, about itself
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            make_features(member),
+            _WithCells(network, cells).eval() if cells else network,
             (example,),
             file,  # type: ignore[arg-type]  # a file that is open is taken too
             input_names=["images"],

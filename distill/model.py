@@ -38,7 +38,18 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``(N, C, H, W)`` into ``(N, dim)`` rows of length 1."""
-        features = self._features(images)  # (N, F)
+        return self._embedded(self._features(images))
+
+    def with_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the embeddings, and the maps of every level that they were made of.
+
+        As in training: without the mirror image. The backbone must pool "levels".
+        """
+        assert isinstance(self.backbone, Levels), "TrainConfig refuses cells of others"
+        maps = self.backbone.maps(images)
+        return self._embedded(self.backbone.pooled(maps)), maps
+
+    def _embedded(self, features: Tensor) -> Tensor:
         projected = self.norm(self.projection(features))  # (N, D)
         return functional.normalize(projected.float())  # bf16 has too few digits for a length of 1
 
@@ -99,8 +110,12 @@ class Features(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``(N, C, H, W)`` of 1 channel or as many as colours into ``(N, F)``."""
-        features: Tensor = self.backbone(images * self.scale + self.shift)
+        features: Tensor = self.backbone(self.scaled(images))
         return features
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Return images as the backbone wants them."""
+        return images * self.scale + self.shift
 
 
 def make_features(config: TrainConfig) -> nn.Module:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from distill.cells import CellMap
 from distill.config import LOSSES, TrainConfig
 from distill.losses import (
     UNKNOWN,
@@ -69,6 +70,7 @@ class Objective(nn.Module):
         depths: Levels of each scheme. Its codes are the last so many columns.
         designs: Designs of each scheme: its finest codes are 0 to `designs` - 1, or `UNKNOWN`.
         teacher_dim: Numbers in the teacher's embedding; None: no teacher.
+        features: Of the backbone; needed with `config.cells` alone.
 
     Raises:
         ConfigError: A scheme with more levels than `mass` or `scores` has numbers.
@@ -82,6 +84,7 @@ class Objective(nn.Module):
         depths: Sequence[int],
         designs: Sequence[int],
         teacher_dim: int | None = None,
+        features: int = 0,
     ) -> None:
         super().__init__()
         assert len(depths) == len(designs), "one depth and one number of designs a scheme"
@@ -103,6 +106,10 @@ class Objective(nn.Module):
                 )
             if teacher_dim is not None and config.regression_weight > 0:
                 self.maps.append(_linear(prefix, teacher_dim, generator))
+        self.cells = None
+        if config.cells:
+            assert features and teacher_dim is not None, "cells are a teacher's"
+            self.cells = CellMap(features, teacher_dim, config.cells, generator)
 
     def forward(self, embeddings: Tensor, labels: Labels, teacher: Tensor | None = None) -> Tensor:
         """Return the loss of a batch, a scalar.
@@ -125,6 +132,18 @@ class Objective(nn.Module):
                     loss = loss + self._teacher_loss(part, teacher.detach(), number)
                 losses.append(loss)
         return torch.stack(losses).mean()
+
+    def cell_loss(self, maps: Sequence[Tensor], wanted: Tensor) -> Tensor:
+        """Return the mean square error of the mapped cells, times its weight.
+
+        Args:
+            maps: The student's, of V variants, fine to coarse.
+            wanted: ``(V, g * g, T)``, the teacher's cells, each number standardised.
+        """
+        assert self.cells is not None, "asked for by config.cells"
+        with torch.autocast(wanted.device.type, enabled=False):
+            error: Tensor = (self.cells(maps) - wanted).square().mean()
+            return self.config.cell_weight * error
 
     def _label_loss(self, embeddings: Tensor, labels: Labels, number: int) -> Tensor:
         losses = []

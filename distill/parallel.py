@@ -193,8 +193,10 @@ def _synchronised_norm(norm: Any, values: Tensor) -> Tensor:
         unbiased = variance * total / (total - 1).clamp(min=1)
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(unbiased, norm.momentum)
-    scale = norm.weight * torch.rsqrt(variance + norm.eps)  # (C,)
-    result = (centred * scale.view(shape) + norm.bias.view(shape)).to(values.dtype)
+    result = centred * torch.rsqrt(variance + norm.eps).view(shape)
+    if norm.affine:
+        result = result * norm.weight.view(shape) + norm.bias.view(shape)
+    result = result.to(values.dtype)
     for name in ("drop", "act"):  # timm keeps an activation in the norm
         after = getattr(norm, name, None)
         result = after(result) if after is not None else result

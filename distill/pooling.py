@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from distill._timm import timm
 from edge_retrieval.errors import ConfigError
+
+FLOOR = 1e-4
+"""Added to variances: the root of one that is 0 has no gradient."""
 
 
 class GeM(nn.Module):
@@ -87,15 +92,23 @@ class Levels(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``(N, C, H, W)`` into ``(N, F)``."""
-        maps = self.network.forward_intermediates(  # type: ignore[operator]
+        return self.pooled(self.maps(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Turn ``(N, C, H, W)`` into the maps of every level, ``(N, C, h, w)`` each."""
+        maps: list[Tensor] = self.network.forward_intermediates(  # type: ignore[operator]
             images, indices=self.levels, intermediates_only=True
         )
+        return maps
+
+    def pooled(self, maps: Sequence[Tensor]) -> Tensor:
+        """Turn maps into ``(N, F)``."""
         parts = []
         for level in maps:  # (N, C, h, w)
             values = level.float()
             mean = values.mean((2, 3))  # (N, C)
             variance = (values - mean[:, :, None, None]).square().mean((2, 3))
-            parts += [mean, (variance + 1e-4).sqrt()]
+            parts += [mean, (variance + FLOOR).sqrt()]
         # Channels differ in scale by powers of ten, and the projection behind must see all.
         scaled: Tensor = self.norm(torch.cat(parts, 1))
         return scaled

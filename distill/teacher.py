@@ -38,6 +38,9 @@ BATCH = 64
 _VERSION = 1
 
 
+Rows = NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Teacher:
     """Something that embeds figures.
@@ -50,6 +53,8 @@ class Teacher:
         is_trained: Whether its rows were trained to be compared; bare features are not, and are
             half whitened first.
         knows_mirrored: Whether mirrored drawings are alike to it already, and its rows centred.
+        embed_cells: ``(N, C, H, W)`` and the side g of a grid -> ``(N, F)`` and
+            ``(N, g * g, F)``: the drawings, and each cell; None: it cannot tell cells.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Teacher:
     embed: Callable[[Images], NDArray[np.float32]]
     is_trained: bool
     knows_mirrored: bool = False
+    embed_cells: Callable[[Images, int], tuple[Rows, Rows]] | None = None
 
 
 def open_teacher(named: str) -> Teacher:
@@ -76,7 +82,8 @@ def open_teacher(named: str) -> Teacher:
     if (path / ensemble.ABOUT).is_file():
         network, fingerprint = ensemble.open_ensemble(path)
         given = Preprocessing(size=network.size, channels=network.channels)
-        return Teacher(path.name, given, fingerprint, network.embed, True, knows_mirrored=True)
+        cells = network.embed_cells if network.tells_cells else None
+        return Teacher(path.name, given, fingerprint, network.embed, True, True, cells)
     if (path / "config.toml").is_file():
         student, config = load_student(path)
         student.to(_device())

@@ -23,7 +23,6 @@ from distill.batches import Batch, Batches, epoch_steps, prepared
 from distill.config import TrainConfig
 from distill.curves import draw_curves
 from distill.data import Drawings, Scheme, load_drawings
-from distill.drawing_cache import Stack
 from distill.facts import beginning, left_out, run_facts
 from distill.gallery import worst_queries, write_gallery
 from distill.model import Student, TorchEncoder, load_student, make_student
@@ -37,7 +36,7 @@ from distill.processor import (
     tiny_numbers_are_zero,
 )
 from distill.teacher import open_teacher, teacher_embeddings
-from distill.variants import make_variants
+from distill.variants import Variants, make_variants
 from distill.weights import has_folded_norms, unfold_norms
 from edge_retrieval.errors import ConfigError, SourceError
 from edge_retrieval.metrics import leave_one_out
@@ -159,7 +158,8 @@ def train(
         world.wait()
 
         drawings, training, held = _load(config, sources, validation, split, cache, track, world)
-        targets, variants = None, None
+        targets: Tensor | None = None
+        variants: Variants | None = None
         if config.teacher:
             targets, variants = _taught(config, sources, drawings, training, cache, track, world)
         facts = run_facts(sources, validation, drawings, training, *held)
@@ -170,6 +170,7 @@ def train(
             depths=[len(scheme.levels) for scheme in training],
             designs=[len(np.unique(scheme.codes[:, -1])) for scheme in training],
             teacher_dim=None if targets is None else targets.shape[1],
+            features=student.projection.in_features,
         ).to(world.device)
         if world.leads:  # only now: settings that do not suit make no run
             _write_start(config, out, facts, drawings, training)
@@ -187,6 +188,7 @@ def train(
         if state is not None:
             done = _restored(state, parts, out)
         synchronise_norms(student, world)
+        synchronise_norms(objective, world)
 
         seconds, figures, drawn = 0.0, 0, time.monotonic()
         while not _finished(config, done):
@@ -329,7 +331,7 @@ def _taught(
     cache: Path,
     track: Track,
     world: World,
-) -> tuple[Tensor, Stack | None]:
+) -> tuple[Tensor, Variants | None]:
     """Return what the teacher says of all drawings and of the variants behind them, and those.
 
     The leading process asks it; the others find the answers in the cache.
@@ -346,7 +348,7 @@ def _taught(
         world.wait()
     if variants is None:
         return torch.from_numpy(found), None
-    return torch.from_numpy(np.concatenate([found, variants.targets])), variants.masters
+    return torch.from_numpy(np.concatenate([found, variants.targets])), variants
 
 
 def _student(
@@ -393,8 +395,17 @@ def _backward(
     # As many parts in every process, for batch norm waits for the others; of two figures or more.
     parts = images.tensor_split(min(config.accumulate, max(1, min(counts) // 2)))
     with torch.autocast(device.type, torch.bfloat16, enabled=_uses_bf16(config, device)):
-        if len(parts) == 1:
-            loss: Tensor = objective(gather(student(images), counts), labels, wanted)
+        if config.cells:
+            embeddings, maps = student.with_maps(images)
+            loss: Tensor = objective(gather(embeddings, counts), labels, wanted)
+            own = len(batch.cells)
+            if own:
+                cells = batch.cells.to(device)
+                # A mean over all processes, each of which has a share of the variants.
+                share = own * world.size / config.variant_batch
+                loss = loss + share * objective.cell_loss([one[-own:] for one in maps], cells)
+        elif len(parts) == 1:
+            loss = objective(gather(student(images), counts), labels, wanted)
         else:
             dice = random_state()
             with torch.no_grad():

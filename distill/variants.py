@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ from edge_retrieval.errors import ConfigError
 from edge_retrieval.progress import Track, silent
 
 BATCH = 64
+SCALED_ON = 2000
+"""Variants whose cells tell mean and deviation."""
 _VERSION = 1
+_MOST = 6e4  # of a number of a cell: float16 goes to 65,504
 STRONG, LAID_OVER = 0.55, 0.18
 """Shares of the variants that are changed beyond recognition, and that are of two drawings."""
 
@@ -51,10 +55,25 @@ class Variants:
     Attributes:
         masters: ``(V, M, M)`` uint8, as those of the drawings that they were made from.
         targets: ``(V, T)`` float32, rows of length 1.
+        cells: ``(V, g * g, T)`` float16, what it says of every cell; None: it was not asked.
     """
 
     masters: Stack
     targets: Embeddings
+    cells: NDArray[np.float16] | None = None
+
+    def standard_cells(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Return ``(v, g * g, T)``: cells of some variants, each number of mean 0, deviation 1."""
+        assert self.cells is not None, "the teacher was asked"
+        mean, deviation = self._scale
+        standard: NDArray[np.float32] = (self.cells[rows].astype(np.float32) - mean) / deviation
+        return standard
+
+    @cached_property
+    def _scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        assert self.cells is not None, "asked for by standard_cells"
+        some = self.cells[:SCALED_ON].astype(np.float32)
+        return some.mean((0, 1)), some.std((0, 1)) + np.float32(1e-6)
 
 
 def make_variants(
@@ -85,6 +104,11 @@ def make_variants(
         ConfigError: The teacher is not a fitted one, gives numbers that are not finite, or the
             cache cannot be written.
     """
+    if config.cells and teacher.embed_cells is None:
+        raise ConfigError(
+            f"cells = {config.cells}, but teacher {teacher.name} tells none",
+            hint='fit one whose members pool "levels", or leave cells out',
+        )
     if not teacher.knows_mirrored:  # what others say is centred on the drawings they are asked of
         raise ConfigError(
             f"variants = {config.variants}, but teacher {teacher.name} is not a fitted one",
@@ -101,17 +125,19 @@ def make_variants(
     for scheme in training:
         key.update(scheme.rows.tobytes())
     name = f"variants-{key.hexdigest()[:24]}"
-    files = cache / f"{name}-{side}.npy", cache / f"{name}.npy"
+    files = [cache / f"{name}-{side}.npy", cache / f"{name}.npy"]
+    if config.cells:
+        files.append(cache / f"{name}-cells{config.cells}.npy")
     found = [_kept(file, config.variants) for file in files]
     if any(array is None for array in found):
-        made = _made(teacher, seen, training, config, side, track, asked=found[1] is None)
-        for file, array in zip(files, made, strict=True):
-            if array is not None:
-                keep_array(array, file)
+        asked = any(array is None for array in found[1:])
+        made = _made(teacher, seen, training, config, side, track, asked=asked)
+        for file, array in zip(files, made, strict=False):
+            keep_array(array, file)
         found = [_kept(file, config.variants) for file in files]
-    masters, targets = found
+    masters, targets, *cells = found
     assert masters is not None and targets is not None, "both have just been written"
-    return Variants(Stack([masters]), np.array(targets))
+    return Variants(Stack([masters]), np.array(targets), cells[0] if cells else None)
 
 
 def _kept(file: Path, count: int) -> NDArray[Any] | None:
@@ -132,10 +158,10 @@ def _made(
     track: Track,
     *,
     asked: bool,
-) -> tuple[Squares, Embeddings | None]:
-    """Return the masters, and what the teacher says of them if it is `asked`."""
+) -> list[NDArray[Any]]:
+    """Return the masters; if it is `asked`, what the teacher says of them and of their cells."""
     masters = np.empty((config.variants, side, side), np.uint8)
-    rows = []
+    rows, cells = [], []
     starts = range(0, config.variants, BATCH)
 
     def one(number: int) -> Squares:
@@ -148,17 +174,26 @@ def _made(
         for start in track(starts, f"Variants for {teacher.name}", len(starts)):
             numbers = range(start, min(start + BATCH, config.variants))
             squares = np.stack(list(pool.map(one, numbers)))
-            if asked:
-                rows.append(teacher.embed(normalised(squares, teacher.preprocessing)))
+            if not asked:
+                continue
+            images = normalised(squares, teacher.preprocessing)
+            if config.cells:
+                assert teacher.embed_cells is not None, "make_variants asked for that"
+                whole, parts = teacher.embed_cells(images, config.cells)
+                cells.append(parts.clip(-_MOST, _MOST).astype(np.float16))
+            else:
+                whole = teacher.embed(images)
+            rows.append(whole)
     if not asked:
-        return masters, None
+        return [masters]
     targets = np.concatenate(rows).astype(np.float32)
     if not np.isfinite(targets).all():
         raise ConfigError(
             f"teacher {teacher.name} gives numbers that are not finite", hint="take another teacher"
         )
     lengths = np.linalg.norm(targets, axis=1, keepdims=True)
-    return masters, targets / np.maximum(lengths, 1e-12)
+    told: list[NDArray[Any]] = [masters, targets / np.maximum(lengths, 1e-12)]
+    return [*told, np.concatenate(cells)] if cells else told
 
 
 def _variant(seen: Drawings, training: Sequence[Scheme], number: int, dice: Generator) -> Squares:

@@ -38,6 +38,7 @@ with joined() as world:
     images = torch.randn(11, 3, 4, 4, dtype=torch.float64)
     codes = torch.arange(11)[:, None] // torch.tensor([[6, 3, 2]])
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
+                        nn.BatchNorm1d(32, affine=False),
                         nn.Linear(32, 6), nn.BatchNorm1d(6)).double()
     synchronise_norms(net, world)
     mine = torch.arange(11)[world.rank :: world.size]

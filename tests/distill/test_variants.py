@@ -216,9 +216,7 @@ def test_a_step_takes_a_batch_of_variants_and_each_comes_once_a_round(
     for start in range(0, len(order) - 19, 20):
         assert sorted(order[start : start + 20]) == list(range(20))
     variants = made(source, drawings, cache)
-    batch = Batches(steps, drawings.schemes, drawings, config, epoch=0, variants=variants.masters)[
-        0
-    ]
+    batch = Batches(steps, drawings.schemes, drawings, config, epoch=0, variants=variants)[0]
     assert len(batch.images) == len(steps[0][0]) + 7
     assert (batch.rows[-7:] - len(drawings)).tolist() == steps[0][1].tolist()
     assert (batch.codes[-7:] == -1).all()
