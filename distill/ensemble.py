@@ -224,7 +224,10 @@ class _WithCells(nn.Module):
         assert isinstance(levels, Levels), "asked for by `tells_cells`"
         maps = levels.maps(shown)
         cells = cell_features(maps, self.side)  # (1, S, F)
-        return levels.pooled(maps), levels.norm(cells.flatten(0, 1)).view(cells.shape)
+        # The norm written out: the exporter wants shapes for a norm that it does not know here.
+        mean, variance = levels.norm.running_mean, levels.norm.running_var
+        assert mean is not None and variance is not None
+        return levels.pooled(maps), (cells - mean) * torch.rsqrt(variance + levels.norm.eps)
 
 
 def _session(member: TrainConfig, cells: int = 0) -> onnxruntime.InferenceSession:

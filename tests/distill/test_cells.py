@@ -114,7 +114,8 @@ def test_a_fitted_teacher_says_of_one_cell_what_it_says_of_the_drawing(fitted: P
     assert cells.shape == (3, 1, 12)
     own = cells[:, 0] / np.linalg.norm(cells[:, 0], axis=1, keepdims=True)
     assert np.allclose(own, rows, atol=1e-3)
-    assert network.embed_cells(images, 3)[1].shape == (3, 9, 12)
+    for side in (3, 5):  # of maps of 2 and of 3 places a side
+        assert network.embed_cells(images, side)[1].shape == (3, side * side, 12)
 
 
 def ink(images: np.ndarray, side: int) -> np.ndarray:
