@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from distill.onnx_file import read_onnx, save_ir
-from distill.packing import pack_weights, shorten
+from distill.packing import in_order, pack_weights, shorten
 from distill.quantize import LEAST_DRAWINGS, PRODUCTS
 from edge_retrieval.arrays import Images
 from edge_retrieval.encoder import INPUT, import_openvino, signal_stack_kept
@@ -86,7 +86,7 @@ def nncf_onnx(source: Path, target: Path, images: Images, recipe: NncfRecipe) ->
     model = _loaded(source)
     nodes = [(node.name, node.op_type in PRODUCTS) for node in model.graph.node]
     quantized = _quantize(model, source, images, recipe, nodes)
-    onnx.save(shorten(pack_weights(quantized)), target)
+    onnx.save(in_order(shorten(pack_weights(quantized))), target)
 
 
 def nncf_openvino(

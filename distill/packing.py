@@ -56,6 +56,34 @@ def pack_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put every node behind those that it takes from, in place, and else leave the order.
+
+    ONNX asks for that; onnxruntime sorts for itself, so that it takes files in which quantizers put
+    nodes at the end, but others need not.
+
+    Returns:
+        The same model.
+    """
+    waiting = list(model.graph.node)
+    missing = {name for node in waiting for name in node.output}
+    ordered: list[onnx.NodeProto] = []
+    while waiting:
+        later = []
+        for node in waiting:
+            if any(name in missing for name in node.input):
+                later.append(node)
+            else:
+                ordered.append(node)
+                missing.difference_update(node.output)
+        assert len(later) < len(waiting), "a network has no circles"
+        waiting = later
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    return model
+
+
 def shorten(model: onnx.ModelProto) -> onnx.ModelProto:
     """Name what is inside a network by numbers, in place: the names are a tenth of a small file.
 

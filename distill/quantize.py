@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from distill.packing import pack_weights, shorten
+from distill.packing import in_order, pack_weights, shorten
 from distill.ranges import METHODS, Histograms
 from edge_retrieval.arrays import Images
 from edge_retrieval.errors import BundleError, ConfigError
@@ -162,7 +162,7 @@ def quantize_int8(
     try:
         with _quiet():
             model = _quantized(onnx.load(source), histograms or Histograms(source, images), recipe)
-        onnx.save(shorten(pack_weights(model)), target)
+        onnx.save(in_order(shorten(pack_weights(model))), target)
     except Exception as error:  # onnxruntime's errors share no base and are not documented
         raise BundleError(
             f"{source}: onnxruntime cannot quantize it: {' '.join(str(error).split())[:300]}",

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from distill.onnx_file import export_fp32
-from distill.packing import pack_ir, pack_weights, shorten
+from distill.packing import in_order, pack_ir, pack_weights, shorten
 from edge_retrieval.arrays import Embeddings, Images
+from edge_retrieval.bundle import Bundle, default_bundle_path
 from edge_retrieval.encoder import import_openvino, openvino_core
 
 
@@ -89,6 +90,24 @@ def test_short_names_leave_the_ends_and_a_valid_graph(fp32: Path) -> None:
     assert [end.name for end in model.graph.input] == ["images"]
     assert [end.name for end in model.graph.output] == ["embeddings"]
     assert all(len(tensor.name) < 3 for tensor in model.graph.initializer)
+
+
+def test_nodes_come_after_those_that_they_take_from(fp32: Path) -> None:
+    model = shorten(onnx.load(fp32))
+    sound = [node.output[0] for node in model.graph.node]
+    assert [node.output[0] for node in in_order(model).graph.node] == sound  # nothing to mend
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes[::-1])
+    with pytest.raises(onnx.checker.ValidationError, match="topologically sorted"):
+        onnx.checker.check_model(model)
+    onnx.checker.check_model(in_order(model), full_check=True)
+    assert {node.output[0] for node in model.graph.node} == set(sound)
+
+
+def test_the_network_that_ships_keeps_the_rules_of_its_format() -> None:
+    model = onnx.load(Bundle.open(default_bundle_path()).model)
+    onnx.checker.check_model(model, full_check=True)
 
 
 def test_a_packed_ir_is_smaller_and_computes_the_same(fp32: Path, tmp_path: Path) -> None:

@@ -290,6 +290,7 @@ def test_equal_recipes_give_equal_bytes(fp32: Path, quantized: Path, tmp_path: P
 def test_every_recipe_gives_a_network_that_runs(recipe: Recipe, fp32: Path, tmp_path: Path) -> None:
     images = drawings(LEAST_DRAWINGS + 3)  # the last chunk is a part of one
     quantize_int8(fp32, tmp_path / "int8.onnx", images, recipe)
+    onnx.checker.check_model(onnx.load(tmp_path / "int8.onnx"), full_check=True)
     first = load_encoder(bundle(tmp_path / "a", fp32), threads=1)
     second = load_encoder(bundle(tmp_path / "b", tmp_path / "int8.onnx"), threads=1)
     # Coarse recipes lose much on random weights: the last norm magnifies what was rounded.
