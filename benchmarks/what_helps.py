@@ -1,4 +1,4 @@
-"""What of the recipe helps: variants, teacher, labels, tree, size, augmentation, made drawings?
+"""What of the recipe helps: variants, cells, teacher, labels, tree, size, made drawings?
 
 Question: one thing changed at a time, short runs at a small size, several seeds: how good is each
 on real multi-view patents that it never saw? All end as the recipe does: with the projection fitted
@@ -45,21 +45,33 @@ AS_THE_RECIPE = ("not refitted", "not mirrored in the end")
 MNV4 = ("backbone=mobilenetv4_conv_small", "backbone_args=", "precision=fp32")
 CONTESTANTS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "the recipe": (EVERYTHING, ()),
-    "without variants": (EVERYTHING, ("variants=0", "classes=4", "subclasses=2", "designs=2")),
+    "without cells": (EVERYTHING, ("cells=0",)),
+    "without variants": (
+        EVERYTHING,
+        ("cells=0", "variants=0", "classes=4", "subclasses=2", "designs=2"),
+    ),
     "without a teacher": (
         EVERYTHING,
-        ("teacher=", "variants=0", "label_weight=1", "classes=4", "subclasses=2", "designs=2"),
+        (
+            "teacher=",
+            "cells=0",
+            "variants=0",
+            "label_weight=1",
+            "classes=4",
+            "subclasses=2",
+            "designs=2",
+        ),
     ),
     "teacher alone, no labels": (EVERYTHING, ("label_weight=0",)),
     "ten times the labels' weight": (EVERYTHING, ("label_weight=1",)),
     "SupCon + ArcFace: no tree": (EVERYTHING, ("mass=[0, 0, 1]",)),
     "InfoNCE for labels": (EVERYTHING, ("loss=infonce",)),
-    "64 px": (EVERYTHING, ("size=64",)),
-    "160 px": (EVERYTHING, ("size=160",)),
-    "224 px": (EVERYTHING, ("size=224",)),
+    "64 px": (EVERYTHING, ("size=64", "cells=2")),
+    "160 px": (EVERYTHING, ("size=160", "cells=5")),
+    "224 px": (EVERYTHING, ("size=224", "cells=7")),
     "no line augmentation": (EVERYTHING, NO_LINES),
     "strong line augmentation": (EVERYTHING, STRONG_LINES),
-    "average of the last level": (EVERYTHING, ("pool=avg",)),
+    "average of the last level, no cells": (EVERYTHING, ("pool=avg", "cells=0")),
     "MobileNetV4-conv-small": (EVERYTHING, MNV4),
     "not refitted": (EVERYTHING, ()),
     "not mirrored in the end": (EVERYTHING, ()),

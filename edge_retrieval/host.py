@@ -120,8 +120,12 @@ def _memory_limit(root: Path) -> int | None:
 
 def _physical(root: Path) -> int | None:
     """Return how many cores there are, threads of one core counted once."""
-    pairs = set()
+    pairs: set[tuple[object, ...]] = set()
     for core in (root / "sys/devices/system/cpu").glob("cpu[0-9]*"):
+        siblings = text_in(core / "topology/thread_siblings_list")
+        if siblings is not None:  # sure, where the numbers of cores start anew in each cluster
+            pairs.add((siblings,))
+            continue
         package = number_in(core / "topology/physical_package_id")
         number = number_in(core / "topology/core_id")
         if number is not None:

@@ -55,7 +55,24 @@ def cpu_model() -> str:
     for key in ("model name", "Model", "Hardware"):  # x86; Raspberry Pi; older ARM kernels
         if told.get(key):
             return told[key]
+    if told.get("CPU part"):  # 64-bit ARM without a name, as in servers
+        return f"ARM {told.get('CPU implementer', '?')}, part {told['CPU part']}"
+    if platform.system() == "Darwin":
+        return _sysctl("machdep.cpu.brand_string") or platform.machine()
     return platform.processor() or platform.machine()
+
+
+def _sysctl(name: str) -> str | None:
+    """Return what macOS tells of itself; None where it does not."""
+    import subprocess
+
+    try:
+        told = subprocess.run(
+            ["sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None
 
 
 def cpu_flags() -> list[str]:

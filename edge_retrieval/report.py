@@ -236,7 +236,7 @@ class Report:
             measurements = [_measurement(item) for item in content["measurements"]]
             newest = {"measurements": tuple(measurements), "schema": REPORT_SCHEMA}
             return cls(**{**content, **newest})
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             _refuse(where, f"a measurement cannot be read: {error}")
 
     def save(self, path: Path) -> None:
@@ -287,7 +287,9 @@ def load_json(path: Path) -> object:
         ConfigError: It cannot be read, or is no strict JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        return json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_no_constant, parse_float=_finite
+        )
     except OSError as error:
         _refuse(str(path), f"cannot be read: {error.strerror}")
     except (ValueError, RecursionError) as error:
@@ -300,6 +302,13 @@ def _measurement(item: Any) -> Measurement:
     if not (isinstance(item.get("labels", {}), dict) and isinstance(item.get("at", []), list)):
         raise TypeError(f"{item['name']}: labels are an object and at is a list")
     return Measurement(**item)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a number that can be held")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -252,6 +252,43 @@ def test_growth_without_room_is_a_note(register: Register, monkeypatch: pytest.M
     assert any("too full" in note for note in report.notes)
 
 
+def test_growth_that_fills_the_disk_is_a_note_and_the_rest_is_kept(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(growth, "make_vectors", full)
+    report = only(register, "latency", "search_cost")
+    assert report.find("latency")
+    assert report.settings["failed"] == ["search_cost"]
+    assert any("No space left on device" in note for note in report.notes)
+
+
+def test_growth_without_hnswlib_is_that_of_the_other_indexes(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_module, "QUICK_FIGURES", (900,))
+    monkeypatch.setattr(growth, "ROUNDS", 1)
+    monkeypatch.setattr(growth, "find_spec", lambda _: None)
+    report = only(register, "search_cost", graph=True)
+    assert {one.labels["index"] for one in report.find("search_cost")} == {"exact", "first pass"}
+    assert any("hnswlib is not installed" in note for note in report.notes)
+
+
+def test_every_drawing_counts_as_often_as_the_others(register: Register, tmp_path: Path) -> None:
+    sheets = []
+    for number in range(3):
+        sheets.append(tmp_path / f"{number}.png")
+        sheets[-1].write_bytes(fakes.drawing(number, 0))
+    report = bench(register, sheets, BenchSettings(parts=("latency",), quick=True), sample=True)
+    assert report.find("latency", stage="total")[0].n % 3 == 0
+    other = bench(
+        register, sheets[:2], BenchSettings(parts=("latency",), quick=True, runs=2), sample=True
+    )
+    assert other.settings["drawings_sha256"] != report.settings["drawings_sha256"]
+
+
 def test_quality_stands_beside_cost(register: Register, tmp_path: Path) -> None:
     source = fakes_on_disk(tmp_path / "designs")
     report = only(register, "quality", data=source)

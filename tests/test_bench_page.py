@@ -268,6 +268,16 @@ def test_where_the_device_slowed_itself_down_is_shaded_and_said(drawn):
     assert never.plot.legend == ()
 
 
+def test_a_caption_has_the_unit_that_its_axis_has():
+    slow = (
+        Measurement("clock", "Hz", (1.8e9, 1.5e9), {}, (1.0, 2.0)),  # as of a Raspberry Pi 4
+        Measurement("sustained", "s", (2.1, 2.3), {}, (1.0, 2.0)),
+    )
+    [card] = cards(made(measurements=slow))
+    assert "clock (MHz)" in card.caption.lower().replace("mhz", "MHz")
+    assert "one search (s)" in card.caption.lower()
+
+
 def test_every_colour_of_a_legend_is_one_of_the_page(html, drawn):
     style = html[html.index("<style>") : html.index("</style>")]
     legends = [line for card in drawn.values() if card.plot for line in card.plot.legend]

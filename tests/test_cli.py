@@ -428,6 +428,10 @@ def test_bench_writes_a_page_and_says_what_that_needs(
 
     class Module:
         @staticmethod
+        def require() -> None:
+            pass
+
+        @staticmethod
         def page(report: Report) -> str:
             return f"<!DOCTYPE html>{report.title}"
 
@@ -447,7 +451,7 @@ def test_a_floor_that_is_missed_ends_bench_with_1_and_a_line_for_each(run: Run) 
 
 def reports(*, faster: float = 1.0, **host: object) -> None:
     """Save a.json, and b.json of a machine that is so many times as fast."""
-    samples = (0.010, 0.011, 0.012, 0.013)
+    samples = (0.010, 0.011, 0.0115, 0.0115, 0.012, 0.013)
     for name, ratio in (("a", 1.0), ("b", faster)):
         labels = {"bundle": "small", "precision": "int8", "backend": "onnx", "stage": "total"}
         seconds = tuple(second / ratio for second in samples)
@@ -496,6 +500,72 @@ def test_bench_compare_holds_floors_against_the_last_report(run: Run) -> None:
     done = run("bench", "compare", "b.json", "a.json", "--floor", "p90_ms=8")
     assert done.code == 1
     assert is_one_line_and_a_hint(done.err)
+
+
+def test_bench_compare_says_what_was_not_alike(run: Run) -> None:
+    reports()
+    for name, figures in (("a", 360), ("b", 400_000)):
+        report = Report.load(Path(f"{name}.json"))
+        replace(report, settings={**report.settings, "figures": figures, "seconds": figures}).save(
+            Path(f"{name}.json")
+        )
+    told = run("bench", "compare", "a.json", "b.json").err
+    assert "not alike: figures was 360 in the first report, 400000 in the second" in told
+    assert "seconds" not in told
+
+
+def test_bench_refuses_what_it_could_not_write_or_read_before_it_measures(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> Report:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("edge_retrieval.bench.running._measured", never)
+    for options, word in (
+        (("-o", "x.json", "--html", "x.json"), "one name"),
+        (("-",), "standard input"),
+        (("--data", "nothing-here"), "no such file"),
+    ):
+        done = run("bench", *BRIEF, *options)
+        assert done.code == 1, options
+        assert is_one_line_and_a_hint(done.err)
+        assert word in done.err
+
+    def full(**_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(benching, "NamedTemporaryFile", full)
+    done = run("bench", *BRIEF)
+    assert done.code == 1
+    assert "cannot be written: Permission denied" in done.err
+
+
+def test_a_bench_that_loses_a_part_keeps_the_rest_and_ends_with_1(
+    run: Run, designs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lonely = Path("lonely")
+    (lonely / "06" / "06-01" / "D1").mkdir(parents=True)
+    drawing = designs / "06/06-01/D0/1.png"
+    (lonely / "06/06-01/D1/1.png").write_bytes(drawing.read_bytes())
+    done = run("bench", *BRIEF, "--data", lonely)
+    assert done.code == 1
+    assert "total" in done.out
+    report = Report.load(Path("bench.json"))
+    assert report.settings["failed"] == ["quality"]
+    assert report.find("latency")
+    assert any(note.startswith("quality is not measured: ") for note in report.notes)
+
+
+def test_a_bench_names_the_inputs_of_its_data_that_it_skipped_and_ends_with_3(
+    run: Run, designs: Path
+) -> None:
+    broken = designs / "06/06-01/D0/9.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    done = run("bench", *BRIEF, "--data", designs)
+    assert done.code == 3, done.err
+    assert "9.png" in " ".join(done.out.split())
+    broken.unlink()
+    assert run("bench", *BRIEF, "--data", designs).code == 0
 
 
 @pytest.mark.parametrize("names", [("a.json",), ("a.json", "b.json", "a.json")])

@@ -127,6 +127,20 @@ def test_reports_are_compared_by_median_and_by_labels():
     assert compare(before, after) == [change], "seeded"
 
 
+def test_few_samples_have_no_interval_and_so_no_clear_change():
+    """Of three and three, all of one above all of the other, chance makes one in ten such."""
+    for many, known in ((2, False), (5, False), (6, True)):
+        low = Measurement("x", "s", tuple(1 + 0.01 * i for i in range(many)))
+        high = replace(low, samples=tuple(2 * one for one in low.samples))
+        [change] = compare(made(measurements=[low]), made(measurements=[high]))
+        assert change.clear is known
+    [change] = compare(
+        made(measurements=[replace(low, name="search_cost")]),
+        made(measurements=[replace(high, name="search_cost")]),
+    )
+    assert change.interval is None  # many samples, but of few processes
+
+
 def test_one_sample_has_no_interval():
     changes = compare(made(), made())
     assert {one.interval is None for one in changes if one.name == "throughput"} == {True}

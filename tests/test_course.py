@@ -119,6 +119,33 @@ def test_a_busy_machine_is_named_with_the_numbers_that_tell_it(
     assert numbers in told
 
 
+@pytest.mark.parametrize("slow", [0.2, 0.5, 0.6, 0.85])
+def test_a_device_that_was_slow_for_any_part_of_the_bench_is_called_busy(slow: float) -> None:
+    samples = tuple(1.0 if i >= 100 * slow else 2.0 for i in range(100))
+    noise = {"noise.reference": Measurement("noise.reference", "s", samples)}
+    assert what_was_busy(noise, None, 4) is not None
+
+
+def test_cores_that_we_may_not_use_do_not_count(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {1, 3}, raising=False)
+    monkeypatch.setattr(module.os, "sysconf", lambda _: 100)
+    monkeypatch.setattr(module.os, "times", lambda: (0.0, 0.0, 0.0, 0.0, 0.0))
+    lines = "cpu {0} 0 0 9 9 0 0 0 0 0\n" + "".join(
+        f"cpu{core} {{{core}}} 0 0 7 0 0 0 0 0 0\n" for core in range(4)
+    )
+    written(tmp_path, {"proc/stat": lines.format(100, 10, 20, 30)})
+    course = Course(clock=clock, root=tmp_path)
+    clock.now += 4.0
+    written(tmp_path, {"proc/stat": lines.format(900, 410, 420, 430)})  # ours: 4 s of 4, each
+    course.listen()
+    others = {one.name: one for one in course.measurements()}["noise.others"]
+    assert others.samples[0] == pytest.approx(1.0, abs=0.01)
+    assert sensors.busy_seconds(tmp_path, (0,)) == pytest.approx(9.0)
+    assert sensors.busy_seconds(tmp_path, (8,)) is None
+
+
 def test_a_share_counts_by_how_long_it_stands_for() -> None:
     shares = Measurement("noise.others", "1", (0.9, 0.1), at=(1.0, 10.0))
     assert module.mean_in_time(shares) == pytest.approx((0.9 * 1 + 0.1 * 9) / 10)
@@ -163,6 +190,20 @@ def test_throttling_is_counted(tmp_path: Path) -> None:
     for core in range(2):
         written(tmp_path, {f"{CPU}/cpu{core}/thermal_throttle/core_throttle_count": "3\n"})
     assert sensors.throttled(tmp_path) == ("events", 6.0)
+
+
+def test_throttling_of_one_package_is_counted_once(tmp_path: Path) -> None:
+    for cpu in range(4):  # two cores of two threads
+        written(
+            tmp_path,
+            {
+                f"{CPU}/cpu{cpu}/topology/physical_package_id": "0\n",
+                f"{CPU}/cpu{cpu}/topology/core_id": f"{cpu // 2}\n",
+                f"{CPU}/cpu{cpu}/thermal_throttle/package_throttle_count": "3\n",
+                f"{CPU}/cpu{cpu}/thermal_throttle/core_throttle_count": f"{1 + cpu // 2}\n",
+            },
+        )
+    assert sensors.throttled(tmp_path) == ("events", 3.0 + 1.0 + 2.0)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_retrieval import host
+from edge_retrieval import host, provenance
 from edge_retrieval.provenance import host as core_facts
 
 
@@ -48,6 +48,25 @@ def test_what_cannot_be_read_is_absent(tmp_path: Path) -> None:
 def test_threads_of_one_core_are_counted_once(tmp_path: Path) -> None:
     cores = {f"{CPU}/cpu{i}/topology/core_id": f"{i % 2}\n" for i in range(4)}
     assert host.host(written(tmp_path, cores))["physical"] == 2
+
+
+def test_cores_whose_numbers_start_anew_in_each_cluster_are_all_counted(tmp_path: Path) -> None:
+    for cpu in range(6):
+        written(
+            tmp_path,
+            {
+                f"{CPU}/cpu{cpu}/topology/physical_package_id": "0\n",
+                f"{CPU}/cpu{cpu}/topology/core_id": f"{cpu if cpu < 4 else cpu - 4}\n",
+                f"{CPU}/cpu{cpu}/topology/thread_siblings_list": f"{cpu}\n",
+            },
+        )
+    assert host.host(tmp_path)["physical"] == 6
+
+
+def test_a_processor_without_a_name_is_told_by_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"CPU implementer": "0x41", "CPU part": "0xd0c"}
+    monkeypatch.setattr(provenance, "_cpuinfo", lambda: told)
+    assert provenance.cpu_model() == "ARM 0x41, part 0xd0c"
 
 
 def test_governors_of_unlike_cores_are_all_told(tmp_path: Path) -> None:

@@ -174,6 +174,8 @@ def with_(**values: object) -> dict[str, object]:
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ('{"schema": NaN}', "NaN is not a number"),
+        ('{"schema": 1e999}', "1e999 is not a number"),
+        (changed(measurements=[with_(samples=[10**400])]), "a measurement cannot be read"),
         ("[]", "is not a report"),
         ("{}", "is not a report"),
         ('{"schema": "1"}', "is not a report"),

@@ -39,7 +39,7 @@ temperature      degC  {sensor}, at: hottest sensor of the processor, during `su
 clock            Hz    {}, at: mean of the cores, during `sustained`.
 throttled        1     {counter}, at, during `sustained`: "now" 1 where the board says that it slows
                        itself down (Raspberry Pi), else 0; "events" how often a processor has done
-                       so since the bench began.
+                       so since the sustained run began.
 noise.reference  s     {}, at: a small fixed computation, between all others, through the whole
                        bench: on a quiet machine all its samples are alike.
 noise.others     1     {}, at: share of all cores' time that other processes took since the sample

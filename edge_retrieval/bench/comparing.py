@@ -20,6 +20,16 @@ DRAWN_AT_ONCE = 1 << 20  # numbers: bounds memory
 
 CONFIDENCE = 0.95
 
+LEAST = 6
+"""Samples from which on a median has an interval: of fewer, drawing anew finds changes that are
+none (of three and three, one time in ten)."""
+
+OF_FEW_PROCESSES = ("search_cost",)
+"""Measurements with many samples of few processes: they are not as many independent ones."""
+
+MAY_DIFFER = ("seconds", "parts", "failed", "skipped", "sample")
+"""Settings that say how a bench went, not what it measured."""
+
 UNCOMPARED = ("noise.reference", "noise.others", "temperature", "clock", "throttled")
 """What tells how a run went, not what it costs."""
 
@@ -34,7 +44,8 @@ class Change:
         before: Median of the first report.
         after: Median of the second.
         labels: Of the measurement.
-        interval: Bootstrap interval of the ratio, 95 %; None where one of them has one sample only.
+        interval: Bootstrap interval of the ratio, 95 %; None where one of them has too few samples
+            that are independent.
     """
 
     name: str
@@ -88,6 +99,16 @@ def compare(before: Report, after: Report, *, across: bool = False, seed: int = 
     return changes
 
 
+def unlike(before: Report, after: Report) -> list[str]:
+    """Say in which settings two reports differ, a sentence each: their ratios mean that, too."""
+    told = []
+    for key in dict.fromkeys((*before.settings, *after.settings)):
+        pair = [report.settings.get(key) for report in (before, after)]
+        if key not in MAY_DIFFER and pair[0] != pair[1]:
+            told.append(f"{key} was {pair[0]} in the first report, {pair[1]} in the second")
+    return told
+
+
 def require_one_machine(before: Report, after: Report) -> None:
     """Raise `ConfigError` for reports that cannot be of one machine."""
     if same_machine(before.host, after.host):
@@ -110,7 +131,7 @@ def _size(report: Report) -> str:
 
 def _change(old: Measurement, new: Measurement, seed: int) -> Change:
     interval = None
-    if old.n > 1 and new.n > 1:
+    if min(old.n, new.n) >= LEAST and old.name not in OF_FEW_PROCESSES:
         interval = ratio_interval(old.samples, new.samples, rng=np.random.default_rng(seed))
     return Change(old.name, old.unit, old.median, new.median, dict(old.labels), interval)
 

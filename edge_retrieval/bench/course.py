@@ -16,7 +16,6 @@ import numpy as np
 
 from edge_retrieval.bench import sensors
 from edge_retrieval.progress import Track, silent
-from edge_retrieval.provenance import available_cores
 from edge_retrieval.report import Measurement
 
 EVERY = 0.25
@@ -25,8 +24,13 @@ EVERY = 0.25
 SPREAD = 1.3
 """p90 over p50 of the reference above which a machine is called busy. Of a quiet one it is 1.1."""
 
+DRIFT = 1.5
+"""p90 over p10 of the reference above which a machine is called busy: it was slower for a long part
+of the bench than for another, as a device is that grows hot. Of a quiet one it is 1.2."""
+
 OTHERS = 0.15
-"""Share of all cores' time, taken by other processes, from which a machine is called busy."""
+"""Share of the time of the cores that this process may use, taken by others, from which a machine
+is called busy."""
 
 LOADED = 0.7
 """Load of the minute before the bench, per core, from which a machine is called busy."""
@@ -54,7 +58,9 @@ class Course:
     ) -> None:
         self.track = track
         self.notes: list[str] = []
+        self.skipped = 0
         self._clock, self._root = clock, root
+        self._cores = cores_of_ours(root)
         self.began = clock()
         self._load = _load()
         self._reference: list[tuple[float, float]] = []  # (at, seconds)
@@ -108,15 +114,16 @@ class Course:
         if before is None or now is None:
             return
         wall, busy, own = (later - earlier for earlier, later in zip(before, now, strict=True))
-        if wall * (os.cpu_count() or 1) < 0.5:
+        cores = len(self._cores) or os.cpu_count() or 1
+        if wall * cores < 0.5:
             return  # /proc counts hundredths
-        share = (busy - own) / (wall * (os.cpu_count() or 1))
+        share = (busy - own) / (wall * cores)
         self._others.append((self.at(), float(np.clip(share, 0.0, 1.0))))
         self._spent = now
 
     def _times(self) -> tuple[float, float, float] | None:
-        """Return wall seconds, those that all cores worked, and those of this process and its."""
-        busy = sensors.busy_seconds(self._root)
+        """Return wall seconds, those that our cores worked, and those of this process and its."""
+        busy = sensors.busy_seconds(self._root, self._cores)
         if busy is None:
             return None
         return self._clock(), busy, sum(os.times()[:4])
@@ -136,12 +143,26 @@ class Course:
     def busy(self) -> str | None:
         """Say how the machine was busy, and by which numbers that is known; None: it was not."""
         return what_was_busy(
-            {one.name: one for one in self.measurements()}, self._load, available_cores()
+            {one.name: one for one in self.measurements()}, self._load, os.cpu_count() or 1
         )
 
 
+def cores_of_ours(root: Path = sensors.ROOT) -> tuple[int, ...]:
+    """Return the numbers of the cores that this process may use, if the system counts by them."""
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    return cores if sensors.busy_seconds(root, cores) is not None else ()
+
+
 def what_was_busy(noise: dict[str, Measurement], load: float | None, cores: int) -> str | None:
-    """Say by which numbers a machine was busy; None: by none."""
+    """Say by which numbers a machine was busy; None: by none.
+
+    Args:
+        noise: What `Course.measurements` returns, by name.
+        load: Of the whole machine, in the minute before.
+        cores: That the whole machine has, for the load is that of all of them.
+    """
     told = []
     reference, others = noise.get("noise.reference"), noise.get("noise.others")
     if reference is not None and (spread := reference.p90 / reference.p50) > SPREAD:
@@ -149,9 +170,14 @@ def what_was_busy(noise: dict[str, Measurement], load: float | None, cores: int)
             f"a fixed computation took {spread:.2f} times as long at its 90th percentile as at its"
             f" median (quiet: below {SPREAD})"
         )
+    elif reference is not None and (drift := reference.p90 / reference.percentile(10)) > DRIFT:
+        told.append(
+            f"a fixed computation took {drift:.2f} times as long at its 90th percentile as at its"
+            f" 10th (quiet: below {DRIFT})"
+        )
     if others is not None and (share := mean_in_time(others)) > OTHERS:
         told.append(
-            f"other processes took {share:.0%} of all cores' time (quiet: below {OTHERS:.0%})"
+            f"other processes took {share:.0%} of its cores' time (quiet: below {OTHERS:.0%})"
         )
     if load is not None and load > LOADED * cores:
         told.append(f"the load was {load:.1f} on {cores} cores before the bench began")

@@ -6,6 +6,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from edge_retrieval.bench.course import Course
 from edge_retrieval.bench.fresh import ask_fresh
 from edge_retrieval.bench.made import MadeVectors
 from edge_retrieval.bench.settings import BenchSettings
+from edge_retrieval.errors import EdgeRetrievalError, EvaluationError
 from edge_retrieval.index import GRAPH, PASS, FlatIndex, Index, Vectors
 from edge_retrieval.plan import READ_ONE_BY_ONE
 from edge_retrieval.register.files import RowReader
@@ -82,8 +85,15 @@ def measure_growth(dim: int, settings: BenchSettings, course: Course) -> list[Me
 
     Args:
         dim: Numbers in a vector: those of the register's bundle.
+
+    Raises:
+        EvaluationError: Not one of them could be measured; the notes say why.
     """
     found: list[Measurement] = []
+    failed = ""
+    if settings.graph and find_spec("hnswlib") is None:
+        course.note("no graph is measured: hnswlib is not installed; pip install hnswlib")
+        settings = replace(settings, graph=False)
     with tempfile.TemporaryDirectory(prefix="edge-ret-bench-") as place:
         for figures in settings.figures:
             if shutil.disk_usage(place).free < ROOM * figures * dim * 4:
@@ -93,9 +103,15 @@ def measure_growth(dim: int, settings: BenchSettings, course: Course) -> list[Me
                 continue
             folder = Path(place) / str(figures)
             folder.mkdir()
-            make_vectors(folder, figures, dim, graph=settings.graph, seed=settings.seed)
-            found += _measured(folder, figures, dim, settings, course)
-            shutil.rmtree(folder)
+            try:
+                make_vectors(folder, figures, dim, graph=settings.graph, seed=settings.seed)
+                found += _measured(folder, figures, dim, settings, course)
+            except (OSError, EdgeRetrievalError) as error:
+                failed = str(getattr(error, "strerror", None) or error)
+                course.note(f"search among {figures:,} vectors is not measured: {failed}")
+            shutil.rmtree(folder, ignore_errors=True)
+    if failed and not found:
+        raise EvaluationError(f"no search among made vectors: {failed}", hint="make room, or wait")
     return found
 
 

@@ -76,9 +76,9 @@ def peak(report: Report) -> float | None:
 
 
 def joules(report: Report) -> float | None:
-    """Return the median of what a search used."""
+    """Return the median of what a search used, all packages together."""
     found = own(report, "energy")
-    return found[0].median if found else None
+    return sum(one.median for one in found) if found else None
 
 
 def growth(figures: int) -> Callable[[Report], float | None]:

@@ -11,6 +11,9 @@ from edge_retrieval.evaluate import evaluate_source
 from edge_retrieval.report import Measurement
 from edge_retrieval.sources import Note
 
+NAMED = 20
+"""Inputs that cannot be read and are named; of more, the number."""
+
 METRICS = ("mAP", "hit_rate@1", "hit_rate@5", "recall@10")
 
 
@@ -27,9 +30,12 @@ def measure_quality(source: Path, who: Sequence[Contestant], course: Course) -> 
     found = []
     for one in who:
         scores = evaluate_source(source, one.encoder, track=course.track)
-        skipped = sum(not isinstance(problem, Note) for problem in scores.problems)
-        if skipped:
-            course.note(f"{source.name}: {skipped} inputs could not be read and count for nothing")
+        skipped = [one for one in scores.problems if not isinstance(one, Note)]
+        course.skipped = len(skipped)
+        for problem in skipped[:NAMED]:
+            course.note(f"skipped, counts for nothing: {problem.where}: {problem.reason}")
+        if len(skipped) > NAMED:
+            course.note(f"{source.name}: {len(skipped) - NAMED} more inputs could not be read")
         table = [
             item
             for item in scores.figures

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +69,18 @@ def throttled(root: Path = ROOT) -> tuple[str, float] | None:
             return "now", float(bool(throttled_bits(told) & THROTTLED_NOW))
         except (OSError, subprocess.SubprocessError, ValueError):
             pass
-    counters = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
-    counts = [count for file in counters if (count := number_in(file)) is not None]
-    return ("events", float(sum(counts))) if counts else None
+    counts: dict[tuple[object, ...], int] = {}
+    for core in sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*")):
+        package = number_in(core / "topology/physical_package_id")
+        number = number_in(core / "topology/core_id")
+        for kind in ("package", "core"):
+            # Every logical processor repeats the counter of its core, and that of its package.
+            file = core / f"thermal_throttle/{kind}_throttle_count"
+            if (count := number_in(file)) is not None:
+                own = package if kind == "package" else (package, number)
+                unknown = package is None or (kind == "core" and number is None)
+                counts[kind, core.name if unknown else own] = count
+    return ("events", float(sum(counts.values()))) if counts else None
 
 
 def throttled_bits(told: str) -> int:
@@ -121,13 +130,25 @@ def watts(root: Path = ROOT) -> dict[str, float]:
     return found
 
 
-def busy_seconds(root: Path = ROOT) -> float | None:
-    """Return the time that all cores together have worked since the system started.
+def busy_seconds(root: Path = ROOT, cores: Collection[int] = ()) -> float | None:
+    """Return the time that cores together have worked since the system started.
 
     That of other systems on the same cores ("steal") is counted, waiting for disks is not.
+
+    Args:
+        root: Where /proc is.
+        cores: Their numbers; none: all of the system's.
+
+    Returns:
+        Seconds; None where the system does not count those of every core named.
     """
-    first = (text_in(root / "proc/stat") or "").partition("\n")[0].split()
-    if not first or first[0] != "cpu" or len(first) < 9:
+    wanted = {f"cpu{number}" for number in cores} or {"cpu"}
+    found = [
+        [int(part) for part in fields[1:9]]
+        for line in (text_in(root / "proc/stat") or "").splitlines()
+        if (fields := line.split()) and fields[0] in wanted and len(fields) >= 9
+    ]
+    if len(found) != len(wanted):
         return None
-    user, nice, system, _, _, interrupts, soft, steal = (int(part) for part in first[1:9])
-    return (user + nice + system + interrupts + soft + steal) / os.sysconf("SC_CLK_TCK")
+    ticks = sum(sum(times) - times[3] - times[4] for times in found)  # less idle, less waiting
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -39,7 +39,8 @@ def tables(report: Report) -> list[Table]:
 
 def to_markdown(report: Report) -> str:
     """Return the tables as Markdown, with the machine, the settings and the notes."""
-    lines = [f"# edge-ret bench: {device_name(report)}", "", f"{about(report)}.", ""]
+    told = _cell(device_name(report)), _cell(about(report))
+    lines = [f"# edge-ret bench: {told[0]}", "", f"{told[1]}.", ""]
     for note in report.notes:
         lines += [f"> {_cell(note)}", ""]
     for table in tables(report):

@@ -114,7 +114,8 @@ def _memory(found: Sequence[Measurement], _: Report) -> Drawn:
     plot = stacks("memory", GROUPS["memory"], rows, "B")
     return (
         f"What each part of a search adds to the memory of a fresh process, in {plot.unit} "
-        "(1 MB is a million bytes).",
+        "(1 MB is a million bytes). PSS counts pages that other processes hold as well in parts: "
+        "it is less while such run, as this bench itself.",
         plot,
     )
 
@@ -162,21 +163,23 @@ def _growth(found: Sequence[Measurement], _: Report) -> Drawn:
 
 def _sustained(found: Sequence[Measurement], _: Report) -> Drawn:
     titles = {"sustained": "one search", "temperature": "temperature", "clock": "clock"}
-    units = {"sustained": "ms", "temperature": "°C", "clock": "GHz"}
     timed = [one for one in found if one.at and one.name in titles]
     panels = _panels(timed, titles)
     if not panels:
         return "Searches without a pause between them.", None
     slow = _spans([one for one in found if one.name == "throttled" and one.at])
     plot = over_time("sustained", GROUPS["sustained"], panels, slow)
-    what = ", ".join(
-        f"{titles[name]} ({units[name]})" for name in titles if name in {one.name for one in timed}
-    )
+    what = ", ".join(f"{panel.title} ({_unit_of(panel)})" for panel in panels)
     told = "Searches without a pause. The line is the median of a stretch, the band p10 to p90"
     shade = "; shaded: the device slowed itself down" if slow else ""
     if any(one.name == "throttled" for one in found) and not slow:
         shade = "; the device never slowed itself down"
     return f"{capital(what)} over {plot.unit}. {told}{shade}.", plot
+
+
+def _unit_of(panel: Panel) -> str:
+    """Return the unit that the axis of a panel has."""
+    return scale(panel.unit, max(max(values) for _, values in panel.found.values()))[1]
 
 
 def _cold_start(found: Sequence[Measurement], _: Report) -> Drawn:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ from typer.core import TyperCommand
 
 from edge_retrieval.cli.talk import (
     EXIT_FIXABLE,
+    EXIT_SKIPPED,
+    STDIN,
     BackendOption,
     JsonFlag,
     RegisterOption,
@@ -135,22 +138,31 @@ def bench(
     require_files(out, markdown, html)
     sheets = drawings or sample_sheets()
     for sheet in sheets:
+        if sheet == STDIN:
+            raise ConfigError(
+                "a bench reads each drawing from the disk again and again, not from standard input",
+                hint="save it as a file first",
+            )
         read_drawing(sheet)
     register = find_register(register_path)
     settings = settings.on(chosen_backend(register.bundle, backend, threads))
     report = measure(register, sheets, settings, sample=is_sample(register), track=bar)
+    print_report(report, as_json=as_json)  # first: then nothing that is wrong with a file loses it
     write_text(out, text_of(report))
     if markdown is not None:
         write_text(markdown, to_markdown(report))
     if html is not None:
         write_text(html, page_of(report))
-    print_report(report, as_json=as_json)
     say(f"raw samples: {out}")
     for file, what in ((markdown, "tables"), (html, "page")):
         if file is not None:
             say(f"{what}: {file}")
     register.close()
     hold(report, floors)
+    if report.settings.get("failed"):
+        raise typer.Exit(EXIT_FIXABLE)
+    if report.settings.get("skipped"):
+        raise typer.Exit(EXIT_SKIPPED)
 
 
 def compare(
@@ -169,6 +181,7 @@ def compare(
     Floors are held against the last report. Example: edge-ret bench compare old.json new.json
     """
     from edge_retrieval.bench.comparing import compare as changes_of
+    from edge_retrieval.bench.comparing import unlike
     from edge_retrieval.bench.floors import floors_of
     from edge_retrieval.bench.tables import device_table
     from edge_retrieval.report import Report
@@ -188,6 +201,8 @@ def compare(
             print_json([{**asdict(one), "ratio": finite(one.ratio)} for one in changes])
         else:
             print_changes(changes)
+        for difference in unlike(found[0], found[1]):
+            say(one_line(f"note: the runs were not alike: {difference}"))
     for path, report in zip(reports, found, strict=True):
         for note in report.notes:
             say(one_line(f"note: {path.name}: {note}"))
@@ -235,8 +250,11 @@ def parts_of(
 
 def require_files(out: Path, markdown: Path | None, html: Path | None) -> None:
     """Refuse what cannot be written before minutes are spent on measuring."""
-    wanted = {out: '{\n "title', markdown: "# edge-r", html: "<!"}
-    for path, begins in wanted.items():
+    wanted = ((out, '{\n "title'), (markdown, "# edge-r"), (html, "<!"))
+    named = [path.absolute() for path, _ in wanted if path is not None]
+    if len(set(named)) < len(named):
+        raise ConfigError("two outputs have one name", hint="give each a file of its own")
+    for path, begins in wanted:
         if path is not None:
             refuse_another_kind(path, begins)
             if path.is_dir():
@@ -248,8 +266,15 @@ def require_files(out: Path, markdown: Path | None, html: Path | None) -> None:
                     f"{path} cannot be written: there is no such folder",
                     hint=f"make the folder {path.parent} first",
                 )
+            try:
+                with NamedTemporaryFile(dir=path.parent, prefix=".edge-ret-"):
+                    pass
+            except OSError as error:
+                raise ConfigError(
+                    f"{path} cannot be written: {error.strerror}", hint="choose another folder"
+                ) from error
     if html is not None:
-        page_module()
+        page_module().require()
 
 
 def sample_sheets() -> list[Path]:

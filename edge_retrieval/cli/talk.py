@@ -269,8 +269,14 @@ def refuse_another_kind(path: Path, text: str) -> None:
     if not path.is_file():
         return
     begins = text[:BEGINNING].encode()
-    with path.open("rb") as file:
-        there = file.read(len(begins))
+    try:
+        with path.open("rb") as file:
+            there = file.read(len(begins))
+    except OSError as error:
+        raise ConfigError(
+            f"{path} is there and cannot be read: {error.strerror}; it is not replaced",
+            hint="choose another name",
+        ) from error
     if there not in (b"", begins):
         raise ConfigError(
             f"{path} is another kind of file: it is not replaced", hint="choose another name"
