@@ -281,5 +281,7 @@ def _faster(seconds: Mapping[str, tuple[float, ...]], *, tried: int) -> str:
     if ratio < LEAST_GAIN:
         told = f"{RUNTIMES[first]} and {RUNTIMES[others[0]]} are equally fast here"
     else:
-        told = f"{RUNTIMES[first]} is {ratio:.2f}x as fast as {RUNTIMES[others[0]]} here"
+        told = (
+            f"{RUNTIMES[first]} is {ratio:.2f}x as fast as {RUNTIMES[others[0]]} here, turn by turn"
+        )
     return told + (" (measured on a busy machine: try again later)" if machine_is_busy() else "")

@@ -105,7 +105,10 @@ class SearchResult:
             return ""
         first, *others = (f"{many} as rank {rank}" for many, rank in told.items())
         said = ", ".join([first.replace(" as ", " as close as ", 1), *others])
-        return f"by chance {self.compared_designs:,} unrelated designs hold {said}"
+        among = f"{self.compared_designs:,} unrelated designs hold"
+        if self.compared_designs == 1:
+            among = "1 unrelated design holds"
+        return f"by chance {among} {said}"
 
     @property
     def statement(self) -> str:

@@ -524,6 +524,7 @@ def test_bench_refuses_what_it_could_not_write_or_read_before_it_measures(
     for options, word in (
         (("-o", "x.json", "--html", "x.json"), "one name"),
         (("-",), "standard input"),
+        (("--threads", "200"), "200 threads, but this process may use"),
         (("--data", "nothing-here"), "no such file"),
     ):
         done = run("bench", *BRIEF, *options)

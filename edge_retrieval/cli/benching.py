@@ -121,6 +121,7 @@ def bench(
     from edge_retrieval.bench.floors import floors_of
     from edge_retrieval.bench.settings import seconds_of
     from edge_retrieval.bench.tables import to_markdown
+    from edge_retrieval.provenance import available_cores
 
     floors = floors_of(floor) if floor is not None else {}
     growth = large or graph
@@ -135,6 +136,11 @@ def bench(
         large=large,
         graph=graph,
     )
+    if threads > available_cores():
+        raise ConfigError(
+            f"{threads} threads, but this process may use {count(available_cores(), 'core')}",
+            hint="give as many, or fewer",
+        )
     require_files(out, markdown, html)
     sheets = drawings or sample_sheets()
     for sheet in sheets:

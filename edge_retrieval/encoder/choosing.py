@@ -142,10 +142,15 @@ def _fastest(
     own, *others = encoders
     gains = {name: speed_ratio(samples[own], samples[name]) for name in others}
     best = max(others, key=gains.__getitem__)
-    times = ", ".join(f"{RUNTIMES[name]} {value * 1e3:.2f} ms" for name, value in seconds.items())
+    times = "medians: " + ", ".join(
+        f"{RUNTIMES[name]} {value * 1e3:.2f} ms" for name, value in seconds.items()
+    )
     if gains[best] >= LEAST_GAIN:
         return BackendChoice(
-            best, seconds, cosine, f"{RUNTIMES[best]}: {gains[best]:.2f}x as fast here ({times})"
+            best,
+            seconds,
+            cosine,
+            f"{RUNTIMES[best]}: {gains[best]:.2f}x as fast here, turn by turn ({times})",
         )
     return BackendChoice(
         own, seconds, cosine, f"{RUNTIMES[own]}: no other is clearly faster here ({times})"

@@ -306,12 +306,14 @@ class Register:
         """Refuse an encoder, or its bundle, that did not make these vectors."""
         if encoder.fingerprint != self.bundle.fingerprint:
             own, other = (
-                f"({one.fingerprint[:12]}, {one.dim} numbers a figure)"
+                f"{getattr(one, 'name', '')} ({one.fingerprint[:12]}, {one.dim} numbers a"
+                " figure)".lstrip()
                 for one in (self.bundle, encoder)
             )
             raise BundleMismatchError(
-                f"{self.folder}: made by the bundle {self.bundle.name} {own}, not by {other}",
-                hint="leave out --bundle and --dim to use its own, or make another with -o",
+                f"{self.folder}: made by the bundle {own}, not by {other}",
+                hint="use the bundle that made it (leave out --bundle and --dim where those are"
+                " options), or make another register with -o",
             )
 
     def design(self, number: str) -> DesignRecord:
