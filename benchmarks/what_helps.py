@@ -45,16 +45,12 @@ AS_THE_RECIPE = ("not refitted", "not mirrored in the end")
 MNV4 = ("backbone=mobilenetv4_conv_small", "backbone_args=", "precision=fp32")
 CONTESTANTS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "the recipe": (EVERYTHING, ()),
-    "without cells": (EVERYTHING, ("cells=0",)),
-    "without variants": (
-        EVERYTHING,
-        ("cells=0", "variants=0", "classes=4", "subclasses=2", "designs=2"),
-    ),
+    "with cells, 3 x 3": (EVERYTHING, ("cells=3",)),
+    "without variants": (EVERYTHING, ("variants=0", "classes=4", "subclasses=2", "designs=2")),
     "without a teacher": (
         EVERYTHING,
         (
             "teacher=",
-            "cells=0",
             "variants=0",
             "label_weight=1",
             "classes=4",
@@ -66,12 +62,12 @@ CONTESTANTS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "ten times the labels' weight": (EVERYTHING, ("label_weight=1",)),
     "SupCon + ArcFace: no tree": (EVERYTHING, ("mass=[0, 0, 1]",)),
     "InfoNCE for labels": (EVERYTHING, ("loss=infonce",)),
-    "64 px": (EVERYTHING, ("size=64", "cells=2")),
-    "160 px": (EVERYTHING, ("size=160", "cells=5")),
-    "224 px": (EVERYTHING, ("size=224", "cells=7")),
+    "64 px": (EVERYTHING, ("size=64",)),
+    "160 px": (EVERYTHING, ("size=160",)),
+    "224 px": (EVERYTHING, ("size=224",)),
     "no line augmentation": (EVERYTHING, NO_LINES),
     "strong line augmentation": (EVERYTHING, STRONG_LINES),
-    "average of the last level, no cells": (EVERYTHING, ("pool=avg", "cells=0")),
+    "average of the last level": (EVERYTHING, ("pool=avg",)),
     "MobileNetV4-conv-small": (EVERYTHING, MNV4),
     "not refitted": (EVERYTHING, ()),
     "not mirrored in the end": (EVERYTHING, ()),
