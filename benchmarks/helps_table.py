@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Table = Callable[[list[str], list[list[str]]], str]
@@ -11,13 +11,13 @@ MEASURES = ("patent mAP", "hit_rate@5", "subclass mAP")
 
 
 def what_helps(result: Mapping[str, Any], table: Table) -> str:
-    """One line a contestant: means over its seeds, on both parts."""
+    """One line a contestant: means over its seeds, on both parts; of patent mAP the range too."""
     names = list(dict.fromkeys(row["name"] for row in result["rows"]))
     lines = []
     for name in names:
         own = [row for row in result["rows"] if row["name"] == name]
         cells = [
-            f"{statistics.mean(row[part][measure] for row in own):.3f}"
+            _told([row[part][measure] for row in own], ranged=measure == MEASURES[0])
             for part in ("validation", "test")
             for measure in MEASURES
         ]
@@ -30,3 +30,10 @@ def what_helps(result: Mapping[str, Any], table: Table) -> str:
         f" {result['rows'][0]['test']['gallery']} figures; {result['convention']}."
     )
     return f"{table(head, lines)}\n\n{note}"
+
+
+def _told(values: Sequence[float], *, ranged: bool) -> str:
+    mean = f"{statistics.mean(values):.3f}"
+    if not ranged or len(values) < 2:
+        return mean
+    return f"{mean} ({min(values):.3f} to {max(values):.3f})"

@@ -34,6 +34,12 @@ def read(path: Path) -> Iterator[Design | Problem]:
             elif not is_noise(entry.name):
                 yield Problem(entry.where, "not a drawing that can be read")
         if not group.parts:
+            if len(images) > 1:  # sheets of one design, perhaps, as people keep them
+                yield Note(
+                    group.where,
+                    f"{len(images)} drawings lie in no folder of a design: each is taken as one; put"
+                    " those of one design into a folder of their own",
+                )
             yield from _each_its_own(images, numbers)
         elif images:
             labels, locarno = _labels(group.parts[:-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_retrieval.sources import folder
+from edge_retrieval.sources import Note, folder
 
 
 def test_the_last_folder_is_the_design_and_those_above_are_its_labels(tmp_path, made, split):
@@ -42,7 +42,10 @@ def test_a_year_is_no_locarno_code(tmp_path, made, split):
 
 def test_each_image_of_a_flat_folder_is_a_design(tmp_path, made, split):
     made.lay(tmp_path, {"a.png": b"", "b.tif": b"", "b.png": b"", "notes.txt": b"", "c.xyz": b""})
-    designs, [problem] = split(folder.read(tmp_path))
+    designs, found = split(folder.read(tmp_path))
+    [problem] = [one for one in found if not isinstance(one, Note)]
+    [note] = [one for one in found if isinstance(one, Note)]
+    assert note.reason.startswith("3 drawings lie in no folder of a design")
     assert [design.number for design in designs] == ["a", "b", "b.tif"]
     assert all(design.labels == () for design in designs)
     assert problem.where == str(tmp_path / "c.xyz")
