@@ -119,8 +119,8 @@ def _facts(register: Register, settings: Mapping[str, object]) -> dict[str, str]
         "Encoder": f"{register.bundle.name}, {register.bundle.precision}"
         + (f", the first {bundle.dim} of {bundle.whole.dim} numbers" if bundle.cut_of else ""),
         "Fingerprint": register.bundle.fingerprint,
-        "Score": "cosine of the two embeddings: 1 is the same figure, cut alike; a design has the score of "
-        "its best pair of figures",
+        "Score": "cosine of the two embeddings: 1 is the same figure, cut alike; a design has the "
+        "score of its best pair of figures",
         "Unrelated": _unrelated(register),
         "Versions": used,
     }
@@ -151,8 +151,8 @@ figcaption { font-size: .85rem; margin-top: .3rem; }
 .query figure + figure { margin-top: 1rem; }
 .hits { list-style: none; display: grid; gap: 2rem 1.6rem; align-content: start;
  grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); }
-h3 { display: flex; flex-wrap: wrap; gap: 0 .5rem; align-items: baseline; margin-top: .6rem; font-size: 1rem;
- font-weight: 600; }
+h3 { display: flex; flex-wrap: wrap; gap: 0 .5rem; align-items: baseline; margin-top: .6rem;
+ font-size: 1rem; font-weight: 600; }
 h3 b { font-weight: inherit; min-width: 0; overflow-wrap: anywhere; }
 .class { font-size: .93em; }
 .more { font-size: .88em; }

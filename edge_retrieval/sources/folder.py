@@ -37,8 +37,8 @@ def read(path: Path) -> Iterator[Design | Problem]:
             if len(images) > 1:  # sheets of one design, perhaps, as people keep them
                 yield Note(
                     group.where,
-                    f"{len(images)} drawings lie in no folder of a design: each is taken as one; put"
-                    " those of one design into a folder of their own",
+                    f"{len(images)} drawings lie in no folder of a design: each is taken as one;"
+                    " put those of one design into a folder of their own",
                 )
             yield from _each_its_own(images, numbers)
         elif images:
