@@ -100,13 +100,12 @@ def compare(before: Report, after: Report, *, across: bool = False, seed: int = 
 
 
 def unlike(before: Report, after: Report) -> list[str]:
-    """Say in which settings two reports differ, a sentence each: their ratios mean that, too."""
-    told = []
-    for key in dict.fromkeys((*before.settings, *after.settings)):
-        pair = [report.settings.get(key) for report in (before, after)]
-        if key not in MAY_DIFFER and pair[0] != pair[1]:
-            told.append(f"{key} was {pair[0]} in the first report, {pair[1]} in the second")
-    return told
+    """Say in which settings two reports differ that both tell: their ratios mean that, too."""
+    return [
+        f"{key} was {value} in the first report, {after.settings[key]} in the second"
+        for key, value in before.settings.items()
+        if key not in MAY_DIFFER and key in after.settings and value != after.settings[key]
+    ]
 
 
 def require_one_machine(before: Report, after: Report) -> None:
