@@ -22,6 +22,7 @@ ABOUT = "Find the registered designs that look like a drawing: offline, on this 
 COMMANDS = {
     "index": "registers.index",
     "search": "searching.search",
+    "show": "showing.show",
     "eval": "measures.evaluate",
     "bench": "benching.bench",
     "doctor": "checking.doctor",

@@ -1,0 +1,99 @@
+"""The command that shows one design of a register."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_retrieval.cli.pictures import PicturesOption, chosen_kind, print_pictures
+from edge_retrieval.cli.talk import (
+    JsonFlag,
+    RegisterOption,
+    answer,
+    count,
+    find_register,
+    one_line,
+    print_json,
+    print_table,
+    say,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from edge_retrieval.register import FigureRecord
+
+
+def show(
+    number: Annotated[
+        str, typer.Argument(metavar="DESIGN", help="Its number, in any spelling: D909,824.")
+    ],
+    register_path: RegisterOption = None,
+    pictures: PicturesOption = "auto",
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write one page with all its figures.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a register knows of one design, with its drawings where the terminal can.
+
+    Example: edge-ret show USD0909824 --register my-register --html design.html
+    """
+    from edge_retrieval.evidence import design_page
+    from edge_retrieval.filters import find_design
+
+    kind = None if as_json else chosen_kind(pictures)
+    with find_register(register_path) as register:
+        columns = register.columns
+        meant = columns.number(find_design(columns, number, where=register.folder))
+        if html is not None:
+            write_text(html, design_page.design_page(register, meant))
+        if as_json:
+            print_json(design_page.design_as_data(register, meant))
+        else:
+            figures = design_page.figures_of(register, meant)
+            print_facts(meant, design_page.facts_of(register.design(meant)))
+            print_figures(figures, [design_page.place_of(figure) for figure in figures])
+            print_pictures(
+                kind,
+                (
+                    (f"{figure.figure} {figure.description}", register.picture(figure.row))
+                    for figure in figures
+                ),
+            )
+    if html is not None:
+        say(f"page: {html.resolve()}")
+
+
+def print_facts(number: str, facts: Mapping[str, str]) -> None:
+    """Print what is known, a name and its text a line; long ones go on below in a terminal."""
+    width = max(len(name) for name in facts) + 2 if facts else 0
+    answer(one_line(number))
+    for name, text in facts.items():
+        line = f"  {name:{width}}{one_line(text)}"
+        if sys.stdout.isatty():  # a script looks for one line
+            room = max(40, shutil.get_terminal_size().columns)
+            line = textwrap.fill(
+                line, room - 1, subsequent_indent=" " * (width + 2), break_on_hyphens=False
+            )
+        answer(line)
+
+
+def print_figures(figures: Sequence[FigureRecord], places: Sequence[str]) -> None:
+    """Print what each figure shows and where it was found, a line each."""
+    if not figures:
+        return
+    answer("")
+    print_table(
+        count(len(figures), "figure"),
+        (("", "right"), ("shows", "cut"), ("sheet", "cut"), ("on the sheet, in pixels", "left")),
+        [
+            (str(figure.figure), figure.description, figure.sheet, place)
+            for figure, place in zip(figures, places, strict=True)
+        ],
+    )
