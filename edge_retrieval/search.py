@@ -1,150 +1,47 @@
-"""From drawings to ranked designs: each design is worth as much as its best pair of figures."""
+"""From drawings to ranked designs: a design is worth as much as its figures are like the views."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_retrieval.answers import Alarm, Hit, SearchResult, ViewMatch
 from edge_retrieval.arrays import Embeddings
-from edge_retrieval.drawing import FigureImage, cut_sheet, whole_sheet
+from edge_retrieval.calibration import Strength
 from edge_retrieval.encoder import Encoder, embed_figures
 from edge_retrieval.errors import ConfigError, RegisterError
 from edge_retrieval.filters import Chosen, Filters
 from edge_retrieval.index import Index
-from edge_retrieval.plan import Plan
+from edge_retrieval.index.stored import all_cosines
+from edge_retrieval.index.views import Found, nearest_groups
+from edge_retrieval.plan import Plan, RegisterVectors
 from edge_retrieval.plan import plan as make_plan
-from edge_retrieval.register import DesignRecord, FigureRecord, Register
+from edge_retrieval.query import Query, query_from_bytes, query_of_design, same_views, together
+from edge_retrieval.register import FigureRecord, Register
+from edge_retrieval.voting import VOTERS, ClassVote, vote
 
-if TYPE_CHECKING:
-    from edge_retrieval.calibration import Strength
+__all__ = [
+    "Alarm",
+    "Hit",
+    "Query",
+    "SearchResult",
+    "ViewMatch",
+    "query_from_bytes",
+    "query_of_design",
+    "same_views",
+    "search",
+    "together",
+]
 
+MATCH = 1 / 100
+"""A view matches a design if at most this share of unrelated designs has a figure so like it."""
 
-@dataclass(frozen=True)
-class Query:
-    """One drawing to search with.
-
-    Attributes:
-        name: What the user calls it: a path.
-        figures: The figures on it, at least one.
-        sha256: Of the file's bytes; "" if there is no file.
-    """
-
-    name: str
-    figures: Sequence[FigureImage]
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One design in the answer.
-
-    Attributes:
-        rank: From 1.
-        score: Largest cosine of any figure of the query to any figure of the design.
-        design: The design.
-        figure: The figure of it that was most like the query.
-        query_figure: Index of the figure of the query that it was most like.
-        strength: How rarely a design that is unrelated to the query has such a score; None where
-            the register's bundle does not tell.
-    """
-
-    rank: int
-    score: float
-    design: DesignRecord
-    figure: FigureRecord
-    query_figure: int
-    strength: Strength | None = None
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The answer to one query.
-
-    Attributes:
-        query: What was searched with.
-        hits: Best first; equal scores in the order in which the designs were registered.
-        compared_designs: How many designs the filters left.
-        compared_figures: How many figures they have.
-        exact: Whether every one of them was compared, or ruled out by a bound that cannot err;
-            else a graph chose whom to compare.
-        filters: What was asked for: "in 06-01 before 2021-03-04"; "" if nothing was.
-        undated: Designs left out only because their date is not known.
-        notes: What the filters were to leave out and is not here, a sentence each.
-        overlap: Share of the ten nearest that the graph finds, measured on this register when it
-            was made; None: exact, or not measured.
-        plan: How it was answered.
-        seconds: Time by stage; the stages are shared by all queries of one call.
-    """
-
-    query: Query
-    hits: list[Hit]
-    compared_designs: int
-    compared_figures: int
-    exact: bool
-    filters: str = ""
-    undated: int = 0
-    notes: tuple[str, ...] = ()
-    overlap: float | None = None
-    plan: Plan | None = field(default=None, compare=False, repr=False)
-    seconds: dict[str, float] = field(default_factory=dict, compare=False)
-
-    @property
-    def chance(self) -> str:
-        """Say how many of so many unrelated designs look as close; "" where nobody measured it."""
-        told: dict[str, int] = {}  # how many -> the last rank of which it is said
-        for hit in (*self.hits[:1], *self.hits[-1:]):
-            if hit.strength is not None:
-                told[hit.strength.among(self.compared_designs)] = hit.rank
-        if not told:
-            return ""
-        first, *others = (f"{many} as rank {rank}" for many, rank in told.items())
-        said = ", ".join([first.replace(" as ", " as close as ", 1), *others])
-        among = f"{self.compared_designs:,} unrelated designs hold"
-        if self.compared_designs == 1:
-            among = "1 unrelated design holds"
-        return f"by chance {among} {said}"
-
-    @property
-    def statement(self) -> str:
-        """Say what was searched and how well, in one line."""
-        designs = f"{self.compared_designs:,}"
-        figures = f"{self.compared_figures:,} figure{'s' * (self.compared_figures != 1)}"
-        among = f"{self.filters} ({figures})".strip()
-        unknown = f"; left out: {self.undated:,} of unknown date" if self.undated else ""
-        if not self.compared_designs:
-            return f"no design was left to compare with: none {self.filters}{unknown}".rstrip(": ")
-        if self.exact and self.compared_designs == 1:
-            among = f"{self.filters or 'there'} ({figures})"
-            return f"compared exactly with the only design {among}{unknown}"
-        if self.exact:
-            return f"compared exactly with all {designs} designs {among}{unknown}"
-        measured = (
-            ""
-            if self.overlap is None
-            else f", overlap@10 {self.overlap:.2f} measured on this register"
-        )
-        return f"approximate{measured}: a graph over {designs} designs {among}{unknown}"
-
-
-def query_from_bytes(data: bytes, name: str, *, cut: bool = True) -> Query:
-    """Read a drawing to search with.
-
-    Args:
-        data: An image file, or a PDF with the extra.
-        name: What the user calls it, for messages.
-        cut: Whether to cut the sheet into its figures; else the whole of it is one figure.
-
-    Raises:
-        DrawingError: It cannot be read, or nothing is drawn on it.
-    """
-    figures = cut_sheet(data, where=name) if cut else [whole_sheet(data, where=name)]
-    return Query(name=name, figures=figures, sha256=hashlib.sha256(data).hexdigest())
+MIRRORED = 0.05
+"""A pair is called mirrored if the mirror image's cosine is higher by more than this."""
 
 
 def search(
@@ -158,6 +55,7 @@ def search(
     exclude_self: bool = False,
     exact: bool = False,
     index: Index | None = None,
+    mirrored: bool | None = None,
 ) -> list[SearchResult]:
     """Rank the designs of a register by how much they look like each query.
 
@@ -172,6 +70,8 @@ def search(
         exclude_self: Leave out the figures that come from the same file as the query.
         exact: Let no graph choose whom to compare, however large the register.
         index: Of the register's vectors; None: what costs least.
+        mirrored: Whether to tell mirrored pairs, which takes as long again as embedding the query;
+            None: of queries of several views. Never without an encoder.
 
     Returns:
         An answer for each query, in their order.
@@ -194,16 +94,22 @@ def search(
     started = time.perf_counter()
     if embeddings is None:
         embeddings = _embed(register, queries, encoder)
+    flipped = [
+        _embed_mirrored(register, query, encoder)
+        if mirrored or (mirrored is None and len(query.figures) > 1)
+        else None
+        for query in queries
+    ]
     embedded = time.perf_counter()
     figures = sum(map(len, embeddings))
     if index is None:
         how = make_plan(register, chosen, figures=figures, exact=exact)
     else:
         how = Plan(index, chosen.rows is not None or hasattr(index, "bounds"), None, ())
-    ranking = _Ranking(register, how, chosen, filters.text)
+    ranking = _Ranking(register, how, chosen, filters, exact)
     results = [
-        ranking.answer(query, vectors, k, exclude_self=exclude_self)
-        for query, vectors in zip(queries, embeddings, strict=True)
+        ranking.answer(query, vectors, k, exclude_self=exclude_self, flipped=mirror)
+        for query, vectors, mirror in zip(queries, embeddings, flipped, strict=True)
     ]
     ended = time.perf_counter()
     for result in results:
@@ -226,6 +132,17 @@ def _embed(
     ]
 
 
+def _embed_mirrored(register: Register, query: Query, encoder: Encoder | None) -> Embeddings | None:
+    """Embed the mirror images of a query's figures (F, D); None without an encoder or figures."""
+    if encoder is None or not query.figures:
+        return None
+    register.require(encoder)
+    return embed_figures(
+        encoder,
+        [replace(f, pixels=np.ascontiguousarray(f.pixels[:, ::-1])) for f in query.figures],
+    )
+
+
 @dataclass(frozen=True)
 class _Ranking:
     """What is searched, and how."""
@@ -233,80 +150,197 @@ class _Ranking:
     register: Register
     plan: Plan
     chosen: Chosen
-    filters: str
+    filters: Filters
+    exact: bool
 
     def answer(
-        self, query: Query, vectors: Embeddings, k: int, *, exclude_self: bool
+        self,
+        query: Query,
+        vectors: Embeddings,
+        k: int,
+        *,
+        exclude_self: bool,
+        flipped: Embeddings | None = None,
     ) -> SearchResult:
-        """Rank the designs for one query; `vectors` (F, D) are those of its figures."""
-        columns, chosen = self.register.columns, self.chosen
-        without = same = np.empty(0, np.int64)
-        if exclude_self and query.sha256:
-            same = self.register.rows_of_sheet(query.sha256)
-        if chosen.rows is None:
-            without = np.union1d(columns.dead_rows, same)
-            same = np.setdiff1d(same, columns.dead_rows)
-        else:
-            without = same = np.intersect1d(same, chosen.rows)
-        best = self._best_pairs(vectors, k, without)
-        figures = self.register.figures(row for _, row, _ in best)
-        bundle = self.register.bundle
-        figures_of_design = chosen.figures / max(1, chosen.designs)
-        hits = [
-            Hit(
-                rank=rank,
-                score=score,
-                design=self.register.design(figure.design),
-                figure=figure,
-                query_figure=number,
-                strength=bundle.calibration.strength(
-                    score, dim=bundle.dim, figures=len(vectors), others=figures_of_design
-                )
-                if bundle.calibration is not None
-                else None,
-            )
-            for rank, ((score, _, number), figure) in enumerate(
-                zip(best, figures, strict=True), start=1
-            )
-        ]
+        """Rank the designs for one query.
+
+        Args:
+            query: What is searched with.
+            vectors: ``(F, D)`` of its figures.
+            k: Designs to return.
+            exclude_self: Leave out figures of the same files.
+            flipped: ``(F, D)`` of the mirror images of its figures; None: nothing is said of them.
+        """
+        same = self._same(query, exclude_self)
+        repeated = same_views(vectors)
+        counted = np.array([earlier is None for earlier in repeated], bool)
+        found = self._nearest(vectors, max(k, VOTERS), same, counted)
+        hits = self._hits(found, vectors, flipped)
+        predicted = vote([hit.design for hit in hits])
+        same = np.setdiff1d(same, self.register.columns.dead_rows)
+        if self.chosen.rows is not None:
+            same = np.intersect1d(same, self.chosen.rows)
+        bounded = len(vectors) == 1 or hasattr(self.plan.searcher, "bounds")
         return SearchResult(
             query,
-            hits,
-            compared_designs=chosen.designs - self._emptied(same),
-            compared_figures=chosen.figures - len(same),
-            exact=self.plan.exact,
-            filters=self.filters,
-            undated=chosen.undated,
-            notes=chosen.notes,
+            hits[:k],
+            compared_designs=self.chosen.designs - self._emptied(same),
+            compared_figures=self.chosen.figures - len(same),
+            exact=self.plan.exact and bounded,
+            filters=self.filters.text,
+            undated=self.chosen.undated,
+            notes=self.chosen.notes,
             overlap=self.plan.overlap,
             plan=self.plan,
+            same_views=tuple(repeated),
+            predicted=predicted,
+            alarms=tuple(self._alarms(query, vectors, counted, exclude_self, hits, predicted)),
         )
 
-    def _best_pairs(
-        self, vectors: Embeddings, k: int, without: NDArray[np.int64]
-    ) -> list[tuple[float, int, int]]:
-        """Return score, row and figure of the query for the best pair of each of the k designs.
+    def _same(self, query: Query, exclude_self: bool) -> NDArray[np.int64]:
+        """Return the rows that are the query itself, and are not compared."""
+        rows = [np.empty(0, np.int64)]
+        if query.design:
+            rows.append(self.register.rows_of_design(query.design))
+        if exclude_self:
+            sums = {file.sha256 for file in query.sources if file.sha256}
+            rows += [self.register.rows_of_sheet(sha256) for sha256 in sorted(sums)]
+        return np.unique(np.concatenate(rows))
 
-        A design among the best k is among the best k of that figure of the query which it is most
-        like.
-        """
-        ranked = self.plan.searcher.rank(
+    def _nearest(
+        self,
+        vectors: Embeddings,
+        k: int,
+        same: NDArray[np.int64],
+        counted: NDArray[np.bool_],
+    ) -> list[Found]:
+        columns, rows = self.register.columns, self.chosen.rows
+        without = np.union1d(columns.dead_rows, same)
+        if rows is not None:
+            without = np.intersect1d(same, rows)
+        return nearest_groups(
+            self.plan.searcher,
             vectors,
             k,
-            rows=self.chosen.rows,
+            groups=columns.design_of,
+            vectors=RegisterVectors(self.register),
+            counted=counted,
+            rows=rows,
             without=without,
-            groups=self.register.columns.design_of,
         )
-        rows = np.concatenate([found for found, _ in ranked])
-        scores = np.concatenate([cosines for _, cosines in ranked])
-        numbers = np.repeat(np.arange(len(ranked)), [len(found) for found, _ in ranked])
-        designs = self.register.columns.design_of[rows]
-        best: dict[int, tuple[float, int, int]] = {}
-        for i in np.lexsort((numbers, rows, -scores)).tolist():
-            best.setdefault(int(designs[i]), (float(scores[i]), int(rows[i]), int(numbers[i])))
-            if len(best) == k:
-                break
-        return list(best.values())
+
+    def _hits(
+        self, found: Sequence[Found], vectors: Embeddings, flipped: Embeddings | None
+    ) -> list[Hit]:
+        mirrors = self._mirrors(found, flipped)
+        wanted = np.concatenate([np.empty(0, np.int64), *(one.rows for one in found), *mirrors[0]])
+        rows = sorted(set(wanted.tolist()))
+        known = dict(zip(rows, self.register.figures(rows), strict=True))
+        hits = []
+        for rank, (one, row, cosine) in enumerate(zip(found, *mirrors, strict=True), start=1):
+            views = tuple(
+                self._match(view, known, one, row, cosine) for view in range(len(vectors))
+            )
+            best = int(np.lexsort((np.arange(len(vectors)), one.rows, -one.cosines))[0])
+            figure, pair = known[int(one.rows[best])], float(one.cosines[best])
+            design = self.register.design(figure.design)
+            strength = self._share(pair, len(vectors))
+            hits.append(Hit(rank, one.score, design, figure, best, strength, pair, views))
+        return hits
+
+    def _mirrors(
+        self, found: Sequence[Found], flipped: Embeddings | None
+    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]]]:
+        """Return for each design, of each view's mirror image, the most similar row and its cosine.
+
+        Where nothing was flipped no cosine is reached.
+        """
+        rows, cosines = [one.rows for one in found], [one.cosines - 2 for one in found]
+        if flipped is None or not found:
+            return rows, cosines
+        members = self._rows_of([one.group for one in found])
+        own = self.register.columns.design_of[members]
+        alike = all_cosines(RegisterVectors(self.register), members, flipped)  # (F, n)
+        for place, one in enumerate(found):
+            mine = np.flatnonzero(own == one.group)
+            best = alike[:, mine].argmax(axis=1)
+            rows[place] = members[mine[best]]
+            cosines[place] = alike[np.arange(len(alike)), mine[best]]
+        return rows, cosines
+
+    def _rows_of(self, designs: Sequence[int]) -> NDArray[np.int64]:
+        """Return the rows of some designs that were compared, ascending."""
+        of = self.register.columns.design_of
+        wanted = np.zeros(int(of.max()) + 1, bool)
+        wanted[list(designs)] = True
+        if self.chosen.rows is None:
+            return np.flatnonzero(wanted[of])
+        rows: NDArray[np.int64] = self.chosen.rows[wanted[of[self.chosen.rows]]]
+        return rows
+
+    def _match(
+        self,
+        view: int,
+        known: dict[int, FigureRecord],
+        one: Found,
+        mirror: NDArray[np.int64],
+        cosine: NDArray[np.float32],
+    ) -> ViewMatch:
+        mirrored = bool(cosine[view] > one.cosines[view] + MIRRORED)
+        row = int(mirror[view] if mirrored else one.rows[view])
+        score = float(cosine[view] if mirrored else one.cosines[view])
+        strength = self._share(score, 1 + mirrored)  # looked at twice
+        matches = None if strength is None else strength.share <= MATCH
+        return ViewMatch(view, known[row], score, matches, mirrored)
+
+    def _share(self, cosine: float, views: int) -> Strength | None:
+        """Return how rarely an unrelated design has a figure so like to one of so many views."""
+        bundle, chosen = self.register.bundle, self.chosen
+        if bundle.calibration is None:
+            return None
+        others = chosen.figures / max(1, chosen.designs)
+        return bundle.calibration.strength(cosine, dim=bundle.dim, figures=views, others=others)
+
+    def _alarms(
+        self,
+        query: Query,
+        vectors: Embeddings,
+        counted: NDArray[np.bool_],
+        exclude_self: bool,
+        hits: Sequence[Hit],
+        predicted: ClassVote | None,
+    ) -> Iterator[Alarm]:
+        """Yield very similar designs of other classes than were asked for, or than is likely."""
+        if self.register.bundle.calibration is None:
+            return
+        if self.filters.classes or self.filters.not_classes:
+            beside = self.filters._replace(
+                before=None, after=None, applicants=(), not_applicants=(), sources=(),
+                not_sources=(), designs=(), not_designs=(),
+            ).text.removeprefix("in ")  # fmt: skip
+            all_classes = self.filters._replace(classes=(), not_classes=())
+            chosen = all_classes.choose(self.register.columns, where=self.register.folder)
+            plan = make_plan(self.register, chosen, figures=len(vectors), exact=self.exact)
+            everywhere = replace(self, plan=plan, chosen=chosen)
+            same = everywhere._same(query, exclude_self)
+            found = everywhere._nearest(vectors, VOTERS, same, counted)
+            inside = np.unique(self.register.columns.design_of[self.chosen.rows])
+            for hit, one in zip(everywhere._hits(found, vectors, None), found, strict=True):
+                if one.group not in inside and everywhere._is_alarming(hit):
+                    yield Alarm(hit, beside, True)
+        elif predicted is not None and predicted.clear:
+            for hit in hits[:VOTERS]:
+                other = hit.design.labels[: len(predicted.labels)] != predicted.labels
+                if other and hit.design.labels and self._is_alarming(hit):
+                    yield Alarm(hit, predicted.code, False)
+
+    def _is_alarming(self, hit: Hit) -> bool:
+        """Tell whether chance does not explain a hit: closer than what was measured can tell, or
+        than any of so many unrelated designs is expected to be."""
+        strength = self._share(hit.pair, 1)
+        if strength is None:
+            return False
+        return strength.beyond or strength.share * self.chosen.designs < 1
 
     def _emptied(self, rows: NDArray[np.int64]) -> int:
         """Return how many designs have no other figure among the candidates than `rows`."""

@@ -21,11 +21,12 @@ LAYERS = (
     ("sources", "drawing", "index", "metrics", "report", "report_table"),
     ("golden", "calibration", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
-    ("filters", "plan", "search", "preparing"),
+    ("filters", "plan", "query", "voting", "answers", "search", "preparing"),
     (
         "session",
         "sample",
         "evidence",
+        "watch",
         "bench",
         "bench_page",
         "evaluate",

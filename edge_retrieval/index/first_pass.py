@@ -43,7 +43,7 @@ class PassIndex:
                 f"{first.path}: the first pass is of other vectors",
                 hint="delete it: the next writer makes it anew",
             )
-        self._flat = flat or FlatIndex(self.vectors)
+        self.flat = flat or FlatIndex(self.vectors)
         self._damaged = False
 
     def __len__(self) -> int:
@@ -70,13 +70,13 @@ class PassIndex:
     ) -> list[Ranked]:
         """See `Index.rank`."""
         return ranked_by_bounds(
-            self, queries, k, rows=rows, without=without, groups=groups, tighter=self._flat
+            self, queries, k, rows=rows, without=without, groups=groups, tighter=self.flat
         )
 
     def bounds(self, queries: Embeddings, rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """Return ``(Q, n)``: the most that each score can be."""
         if not self._sound(rows):
-            return self._flat.bounds(queries, rows)
+            return self.flat.bounds(queries, rows)
         covered = len(self.first)
         many = covered if rows is None else int(np.searchsorted(rows, covered))
         total = len(self) if rows is None else len(rows)
@@ -93,7 +93,7 @@ class PassIndex:
             self._gathered(queries, rows[:many], upper)
         if many < total:
             beyond = np.arange(covered, len(self)) if rows is None else rows[many:]
-            upper[:, many:] = self._flat.bounds(queries, beyond)
+            upper[:, many:] = self.flat.bounds(queries, beyond)
         return upper
 
     def _sound(self, rows: NDArray[np.int64] | None) -> bool:

@@ -75,14 +75,24 @@ def cosines(
     Raises:
         RegisterError: A vector is not finite.
     """
-    scores = np.empty(len(rows), np.float32)
+    scores: NDArray[np.float32] = all_cosines(vectors, rows, query[None])[0]
+    return scores
+
+
+def all_cosines(
+    vectors: Vectors, rows: NDArray[np.int64], queries: Embeddings
+) -> NDArray[np.float32]:
+    """Return ``(Q, n)``: what `cosines` tells of each query (Q, D); the rows are read once."""
+    scores = np.empty((len(queries), len(rows)), np.float32)
     for start in range(0, len(rows), RESCORED_AT_ONCE):
         piece = rows[start : start + RESCORED_AT_ONCE]
-        # Not a matrix product: its order of summation depends on the shape.
-        exact = (vectors.take(piece).astype(np.float64) * query).sum(axis=1)
-        if not np.isfinite(exact).all():
-            raise not_finite(piece, vectors.take(piece))
-        scores[start : start + len(piece)] = np.clip(exact, -1.0, 1.0)
+        taken = vectors.take(piece).astype(np.float64)
+        for query, own in zip(queries, scores, strict=True):
+            # Not a matrix product: its order of summation depends on the shape.
+            exact = (taken * query).sum(axis=1)
+            if not np.isfinite(exact).all():
+                raise not_finite(piece, vectors.take(piece))
+            own[start : start + len(piece)] = np.clip(exact, -1.0, 1.0)
     return scores
 
 

@@ -352,6 +352,11 @@ class Register:
         """Return the sorted rows of the figures cut from a sheet with these bytes."""
         return np.flatnonzero(self.columns.sheet_of == sheet_mark(sha256))
 
+    def rows_of_design(self, number: str) -> NDArray[np.int64]:
+        """Return the sorted rows of the figures of a living design; none if it is not here."""
+        place = self.columns.find(number)
+        return np.flatnonzero(self.columns.design_of == (-1 if place is None else place))
+
     def label_paths(self) -> list[LabelPath]:
         """Return the full label path of each row, the design's number last.
 
