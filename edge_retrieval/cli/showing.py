@@ -16,7 +16,6 @@ from edge_retrieval.cli.talk import (
     JsonFlag,
     RegisterOption,
     answer,
-    count,
     find_register,
     one_line,
     print_json,
@@ -56,15 +55,12 @@ def show(
         if as_json:
             print_json(design_page.design_as_data(register, meant))
         else:
-            figures = design_page.figures_of(register, meant)
-            print_facts(meant, design_page.facts_of(register.design(meant)))
-            print_figures(figures, [design_page.place_of(figure) for figure in figures])
+            design, figures = register.design(meant), design_page.figures_of(register, meant)
+            print_facts(meant, design_page.facts_of(design))
+            places = [design_page.place_of(figure) for figure in figures]
+            print_figures(design_page.held(design), figures, places)
             print_pictures(
-                kind,
-                (
-                    (f"{figure.figure} {figure.description}", register.picture(figure.row))
-                    for figure in figures
-                ),
+                kind, ((_label(figure), register.picture(figure.row)) for figure in figures)
             )
     if html is not None:
         say(f"page: {html.resolve()}")
@@ -84,16 +80,28 @@ def print_facts(number: str, facts: Mapping[str, str]) -> None:
         answer(line)
 
 
-def print_figures(figures: Sequence[FigureRecord], places: Sequence[str]) -> None:
+def print_figures(title: str, figures: Sequence[FigureRecord], places: Sequence[str]) -> None:
     """Print what each figure shows and where it was found, a line each."""
-    if not figures:
-        return
     answer("")
+    if not figures:
+        answer(title)
+        return
+    told = any(figure.description for figure in figures)  # a source may say nothing of any
     print_table(
-        count(len(figures), "figure"),
-        (("", "right"), ("shows", "cut"), ("sheet", "cut"), ("on the sheet, in pixels", "left")),
+        title,
+        (
+            ("figure", "right"),
+            *([("shows", "cut")] if told else []),
+            ("sheet", "cut"),
+            ("on the sheet, in pixels", "left"),
+        ),
         [
-            (str(figure.figure), figure.description, figure.sheet, place)
+            (str(figure.figure), *([figure.description] if told else []), figure.sheet, place)
             for figure, place in zip(figures, places, strict=True)
         ],
     )
+
+
+def _label(figure: FigureRecord) -> str:
+    """Return what stands below a figure's picture."""
+    return f"{figure.figure} {figure.description}" if figure.description else figure.name

@@ -70,9 +70,6 @@ def design_as_data(register: Register, number: str) -> dict[str, Any]:
 
 def facts_of(design: DesignRecord) -> dict[str, str]:
     """Return what is known of a design, name -> text, in the order in which a person asks."""
-    held = str(design.figures_count)
-    if design.stated_figures not in (None, design.figures_count):
-        held = f"{held}, where the office says {design.stated_figures}"
     edition = f", edition {design.locarno_edition}" if design.locarno_edition else ""
     facts = {
         "title": design.title,
@@ -81,15 +78,22 @@ def facts_of(design: DesignRecord) -> dict[str, str]:
         "filed": design.filed or "",
         "published": design.published or "",
         "applicants" if len(design.applicants) > 1 else "applicant": ", ".join(design.applicants),
-        "figures": held,
         "source": design.source,
         "found in": design.where,
     }
     return {name: text for name, text in facts.items() if text}
 
 
+def held(design: DesignRecord) -> str:
+    """Say how many figures the register holds: "4 figures; the office says 7"."""
+    text = f"{design.figures_count} figure{'s' * (design.figures_count != 1)}"
+    if design.stated_figures in (None, design.figures_count):
+        return text
+    return f"{text}; the office says {design.stated_figures}"
+
+
 def place_of(figure: FigureRecord) -> str:
-    """Say where a figure is on its sheet, in pixels: "780 x 560 at 120, 40"."""
+    """Say how large a figure is, and where on its sheet, in pixels: "780 x 560 at 120, 40"."""
     box = figure.box
     turned = f", turned {figure.turned}°" if figure.turned else ""
     return f"{box.x1 - box.x0} x {box.y1 - box.y0} at {box.x0}, {box.y0}{turned}"
@@ -112,6 +116,7 @@ def design_page(register: Register, number: str) -> str:
     title = facts.pop("title", "")
     told = {name[0].upper() + name[1:]: text for name, text in facts.items()}
     cards = "\n".join(_card(register, figure) for figure in figures_of(register, number))
+    told["Held"] = held(design)
     where = f"Register {register.folder.absolute().name}, snapshot {register.snapshot}"
     made = now().replace("T", " ").replace("+00:00", " UTC")
     body = f"""<main>
@@ -132,12 +137,11 @@ def design_page(register: Register, number: str) -> str:
 def _card(register: Register, figure: FigureRecord) -> str:
     name = f"Figure {figure.figure}"
     said = f'<p class="said">{escape(figure.description)}</p>' if figure.description else ""
-    sheet = f"{figure.sheet}, {place_of(figure)}"
     return f"""<li>
 {picture(register.picture(figure.row), f"{name}: {figure.description}".rstrip(": "))}
 <h2>{name}</h2>
 {said}
-<p class="more">{escape(sheet)}</p>
+<p class="more">{escape(figure.sheet)}<br>{escape(place_of(figure))}</p>
 </li>"""
 
 
