@@ -23,6 +23,7 @@ COMMANDS = {
     "index": "registers.index",
     "search": "searching.search",
     "show": "showing.show",
+    "watch": "watching.watch",
     "eval": "measures.evaluate",
     "bench": "benching.bench",
     "doctor": "checking.doctor",
