@@ -9,6 +9,7 @@
     ├── BundleError            an encoder bundle that is broken, or not one
     ├── RegisterError          a register that is broken, locked, or not one
     │   └── BundleMismatchError    vectors of one encoder meet another
+    ├── RecordError            a record of a search that is broken, changed, or cannot be replayed
     └── EvaluationError        a measurement that the data does not allow
 
 Each says what, where, and (as `hint`) what to do next. They are raised deep and printed once, in
@@ -81,6 +82,10 @@ class RegisterError(EdgeRetrievalError):
 
 class BundleMismatchError(RegisterError):
     """Vectors of one encoder meet those of another."""
+
+
+class RecordError(EdgeRetrievalError):
+    """A record of a search that is broken, was changed, or cannot be replayed."""
 
 
 class EvaluationError(EdgeRetrievalError):

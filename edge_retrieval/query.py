@@ -30,12 +30,16 @@ class QueryFile(NamedTuple):
     Attributes:
         name: What the user calls it: a path.
         sha256: Of its bytes; "" if there is no file.
-        figures: How many figures were found on it.
+        figures: How many of its figures are searched with.
+        whole: It was taken as one figure, not cut.
+        chosen: Which of its figures they are, from 1, in their order; () means all.
     """
 
     name: str
     sha256: str
     figures: int
+    whole: bool = False
+    chosen: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,11 @@ class Query:
     @property
     def places(self) -> list[tuple[QueryFile, int]]:
         """The file of each figure, and its place among the figures of that file, from 1."""
-        return [(file, i) for file in self.sources for i in range(1, file.figures + 1)]
+        return [
+            (file, place)
+            for file in self.sources
+            for place in file.chosen or range(1, file.figures + 1)
+        ]
 
 
 def query_from_bytes(data: bytes, name: str, *, cut: bool = True) -> Query:
@@ -80,7 +88,31 @@ def query_from_bytes(data: bytes, name: str, *, cut: bool = True) -> Query:
         DrawingError: It cannot be read, or nothing is drawn on it.
     """
     figures = cut_sheet(data, where=name) if cut else [whole_sheet(data, where=name)]
-    return Query(name=name, figures=figures, sha256=hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(data).hexdigest()
+    files = (QueryFile(name, sha256, len(figures), whole=not cut),)
+    return Query(name=name, figures=figures, sha256=sha256, files=files)
+
+
+def choose_figures(query: Query, places: Sequence[int]) -> Query:
+    """Leave of a query of one file some of its figures.
+
+    Args:
+        query: From `query_from_bytes`, all of its file's figures.
+        places: From 1, in the order wanted; at least one.
+
+    Raises:
+        ConfigError: It has no such figure.
+    """
+    [file] = query.sources
+    if not places or not all(1 <= place <= len(query.figures) for place in places):
+        raise ConfigError(
+            f"{file.name}: no figures {list(places)}", hint=f"it has {len(query.figures)}"
+        )
+    figures = [query.figures[place - 1] for place in places]
+    if list(places) == list(range(1, len(query.figures) + 1)):
+        return query
+    chosen = file._replace(figures=len(figures), chosen=tuple(places))
+    return Query(query.name, figures, query.sha256, (chosen,), query.design)
 
 
 def together(queries: Sequence[Query], name: str | None = None) -> Query:

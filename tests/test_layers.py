@@ -21,7 +21,7 @@ LAYERS = (
     ("sources", "drawing", "index", "metrics", "report", "report_table"),
     ("golden", "calibration", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
-    ("filters", "plan", "query", "voting", "answers", "search", "preparing"),
+    ("filters", "plan", "query", "voting", "facets", "answers", "search", "preparing"),
     (
         "session",
         "sample",
