@@ -19,8 +19,9 @@ from typing import NamedTuple
 import pytest
 
 from edge_retrieval import cli
+from edge_retrieval.cli.showing import view_of, without_beginning
 from edge_retrieval.evidence.design_page import design_as_data, design_page
-from edge_retrieval.register import Register
+from edge_retrieval.register import FigureRecord, Register
 from edge_retrieval.sources.design import Box
 from tests import fakes
 
@@ -139,6 +140,44 @@ def test_all_that_is_known_is_told_a_line_each(show: Run) -> None:
         "2 S2.png 139 x 185 at 87, 47",
     ):
         assert line in lines
+
+
+@pytest.mark.parametrize(
+    ("said", "view"),
+    [
+        ("FIG. 2 is a top view thereof", "top view thereof"),
+        ("Figure 12A shows the left side", "left side"),
+        ("FIG. 3 is an exploded view", "exploded view"),
+        ("front view", "front view"),
+        ("FIG. 4 is a ", "FIG. 4 is a "),
+        ("", ""),
+    ],
+)
+def test_what_a_figure_shows_is_told_without_its_number(said: str, view: str) -> None:
+    figure = FigureRecord(0, "X1", 1, "x.png", "", Box(0, 0, 1, 1), description=said)
+    assert view_of(figure) == view
+
+
+def test_sheets_are_told_apart_by_how_their_names_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_retrieval.cli.showing.takes_any_letter", lambda: True)
+    names = ["USD0909824-20210209-D00001.TIF", "USD0909824-20210209-D00002.TIF"]
+    assert without_beginning(names) == ["…D00001.TIF", "…D00002.TIF"]
+    for kept in (
+        ["a-1.png", "a-2.png"],
+        ["chair front.png", "table.png"],
+        names[:1],
+    ):
+        assert without_beginning(kept) == kept
+    assert without_beginning([]) == []
+
+
+def test_a_path_is_never_broken_in_a_terminal(folder: Path, tmp_path: Path) -> None:
+    where = "/a/very/long/folder" * 5 + "/USD1.zip"
+    with Register.create(tmp_path / "r", fakes.tiny_bundle(tmp_path / "b")) as register:
+        sheet = fakes.sheet(fakes.drawing(1), single=True)
+        encoder = fakes.FakeEncoder(register.bundle.fingerprint)
+        register.add([fakes.design("X1", [sheet], where=where)], encoder)
+    assert f"  found in  {where}\n" in on_terminal("show", "X1", "-r", tmp_path / "r", TERM="xterm")
 
 
 def test_what_is_not_known_takes_no_line(show: Run) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TextIO, get_args
 
-import numpy as np
 import typer
 
 from edge_retrieval.cli.talk import answer, one_line, say, takes_any_letter
@@ -183,6 +182,7 @@ def strip(pictures: Sequence[bytes], tile: Tile, *, exact: bool = False) -> byte
 
 def _on_paper(png: bytes, size: tuple[int, int]) -> Image.Image:
     """Return a drawing in the middle of white paper of `size`, mode "LA"."""
+    import numpy as np
     from PIL import Image
 
     from edge_retrieval.drawing import Preprocessing, fit, from_png
@@ -228,6 +228,7 @@ def escape(
 
 
 def _sixel(png: bytes, *, rows: int, columns: int, cell: Cell) -> str:
+    import numpy as np
     from PIL import Image
 
     from edge_retrieval.cli.sixel import BAND, to_sixel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -13,6 +14,7 @@ import typer
 
 from edge_retrieval.cli.pictures import PicturesOption, chosen_kind, print_pictures
 from edge_retrieval.cli.talk import (
+    LEAST_WIDTH,
     JsonFlag,
     RegisterOption,
     answer,
@@ -21,11 +23,17 @@ from edge_retrieval.cli.talk import (
     print_json,
     print_table,
     say,
+    takes_any_letter,
     write_text,
 )
 
 if TYPE_CHECKING:
     from edge_retrieval.register import FigureRecord
+
+_FIGURE_IS = re.compile(
+    r"^\s*FIG(?:URE)?S?\.?\s*\d+\w*\s+(?:is|shows|illustrates|depicts)\s+(?:(?:an?|the)\s+)?", re.I
+)
+"""How the text of a patent begins to say what a figure shows."""
 
 
 def show(
@@ -68,16 +76,15 @@ def show(
 
 def print_facts(number: str, facts: Mapping[str, str]) -> None:
     """Print what is known, a name and its text a line; long ones go on below in a terminal."""
-    width = max(len(name) for name in facts) + 2 if facts else 0
+    width = max(len(name) for name in facts) + 4 if facts else 0
+    room = max(40, shutil.get_terminal_size().columns) - width - 1
     answer(one_line(number))
     for name, text in facts.items():
-        line = f"  {name:{width}}{one_line(text)}"
-        if sys.stdout.isatty():  # a script looks for one line
-            room = max(40, shutil.get_terminal_size().columns)
-            line = textwrap.fill(
-                line, room - 1, subsequent_indent=" " * (width + 2), break_on_hyphens=False
-            )
-        answer(line)
+        lines = [one_line(text)]
+        # A script looks for one line, and a path that is broken cannot be copied.
+        if sys.stdout.isatty() and max(map(len, lines[0].split())) <= room:
+            lines = textwrap.wrap(lines[0], room, break_on_hyphens=False)
+        answer(f"  {name:{width - 2}}" + f"\n{' ' * width}".join(lines))
 
 
 def print_figures(title: str, figures: Sequence[FigureRecord], places: Sequence[str]) -> None:
@@ -86,6 +93,9 @@ def print_figures(title: str, figures: Sequence[FigureRecord], places: Sequence[
     if not figures:
         answer(title)
         return
+    sheets = [figure.sheet for figure in figures]
+    if sys.stdout.isatty():
+        sheets = without_beginning(sheets)
     told = any(figure.description for figure in figures)  # a source may say nothing of any
     print_table(
         title,
@@ -96,12 +106,28 @@ def print_figures(title: str, figures: Sequence[FigureRecord], places: Sequence[
             ("on the sheet, in pixels", "left"),
         ),
         [
-            (str(figure.figure), *([figure.description] if told else []), figure.sheet, place)
-            for figure, place in zip(figures, places, strict=True)
+            (str(figure.figure), *([view_of(figure)] if told else []), sheet, place)
+            for figure, sheet, place in zip(figures, sheets, places, strict=True)
         ],
     )
 
 
+def without_beginning(names: Sequence[str]) -> list[str]:
+    """Leave out what all of several names begin with, up to a hyphen: "…D00002.TIF"."""
+    first, last = min(names, default=""), max(names, default="")
+    pairs = enumerate(zip(first, last, strict=False))
+    differ = next((place for place, (one, other) in pairs if one != other), 0)
+    shared = first[: 1 + max(first.rfind(mark, 0, differ) for mark in "-_/ ")]
+    if len(shared) < LEAST_WIDTH or not takes_any_letter():
+        return list(names)
+    return [f"…{name.removeprefix(shared)}" for name in names]
+
+
+def view_of(figure: FigureRecord) -> str:
+    """Return what a figure shows, without its number: "top view" of "FIG. 2 is a top view"."""
+    return _FIGURE_IS.sub("", figure.description) or figure.description
+
+
 def _label(figure: FigureRecord) -> str:
     """Return what stands below a figure's picture."""
-    return f"{figure.figure} {figure.description}" if figure.description else figure.name
+    return f"{figure.figure} {view_of(figure)}" if figure.description else figure.name
