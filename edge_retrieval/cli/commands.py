@@ -22,6 +22,7 @@ ABOUT = "Find the registered designs that look like a drawing: offline, on this 
 COMMANDS = {
     "index": "registers.index",
     "search": "searching.search",
+    "serve": "serving.serve",
     "show": "showing.show",
     "watch": "watching.watch",
     "eval": "measures.evaluate",

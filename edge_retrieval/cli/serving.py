@@ -1,0 +1,76 @@
+"""The command that serves a register to a browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_retrieval.cli.talk import RegisterOption, answer, find_register, one_line, say
+
+
+def serve(
+    register_path: RegisterOption = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where to listen; 0: any that is free.")
+    ] = 8577,
+    host: Annotated[
+        str,
+        typer.Option("--host", help="Address to listen on; others than this machine need a token."),
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="EDGE_RET_TOKEN",
+            show_envvar=False,
+            help="What a client must show. Default: none here, one is made where others can ask;"
+            " $EDGE_RET_TOKEN tells it, too.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=0, help="Threads that search. Default: the cores, at most 2."
+        ),
+    ] = 0,
+    queue: Annotated[
+        int | None,
+        typer.Option("--queue", min=0, help="Searches that may wait; more are told to come again."),
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve a page to search a register with drawings, and its JSON API, until Ctrl-C.
+
+    Only this machine can reach it, and nothing is written to disk. Example: edge-ret serve --open
+    """
+    # A worker a core: the threads of numpy's BLAS would only be in one another's way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import secrets
+
+    from edge_retrieval.server.running import serve as run
+    from edge_retrieval.server.settings import ServeSettings, is_loopback
+    from edge_retrieval.server.work import name_of
+
+    made = "" if token or is_loopback(host) else secrets.token_urlsafe(24)
+    given = {} if queue is None else {"queue": queue}
+    settings = ServeSettings(host=host, port=port, token=token or made, workers=workers, **given)
+    register = find_register(register_path)
+    folder = Path(register.folder)
+    about = f"{register.designs_count:,} designs of {one_line(name_of(folder))}"
+    register.close()
+
+    def ready(address: str) -> None:
+        shown = f"{address}?token={made}" if made else address
+        answer(f"serving {about}: {shown}")
+        if settings.token and not made:
+            say(f"          open it once with your token: {address}?token=...")
+        say("          Ctrl-C ends it")
+        if open_page:
+            import webbrowser
+
+            webbrowser.open(f"{address}?token={settings.token}" if settings.token else address)
+
+    run(folder, settings, ready=ready)

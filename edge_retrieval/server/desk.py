@@ -1,0 +1,146 @@
+"""What all requests share: the workers, the drawings, the limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_retrieval.errors import EdgeRetrievalError
+from edge_retrieval.server.answers import ClientGone, Refused, busy, refusal_of
+from edge_retrieval.server.bodies import Budget, Receive
+from edge_retrieval.server.drawings import Drawings
+from edge_retrieval.server.held import HeldRegister
+from edge_retrieval.server.pool import Full, Pool
+from edge_retrieval.server.settings import ServeSettings
+from edge_retrieval.server.work import name_of
+
+Done = TypeVar("Done")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    Attributes:
+        receive: Of ASGI: gives the body, then tells when the client goes.
+        headers: By name in lower case.
+        query: What stands behind the question mark.
+        path: Parts of the path, by name.
+    """
+
+    receive: Receive
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    path: Mapping[str, Any]
+
+
+class Desk:
+    """The register with those who work on it.
+
+    Searches and drawings have threads of their own, so that pictures and lists come while a search
+    goes on.
+
+    Args:
+        folder: The register.
+        settings: How it is served.
+    """
+
+    def __init__(self, folder: Path, settings: ServeSettings) -> None:
+        self.folder = folder = folder.absolute()  # never a few letters of some other word
+        self.settings = settings
+        self.drawings = Drawings(settings.drawings, settings.drawing_bytes)
+        self.bodies = Budget(settings.bodies)
+        self.searching = Pool(
+            "search",
+            lambda: HeldRegister(folder),
+            threads=settings.threads,
+            queue=settings.queue,
+        )
+        self.reading = Pool(
+            "read",
+            lambda: HeldRegister(folder, encodes=False),
+            threads=1,
+            queue=settings.readings,
+        )
+        self._started = False
+
+    def start(self) -> None:
+        """Let the workers open the register; nothing if they have.
+
+        Raises:
+            RegisterError: It is none, or broken.
+            BundleError: Its bundle is broken, or cannot be run here.
+        """
+        if self._started:
+            return
+        self.searching.start()
+        self.reading.start()
+        self._started = True
+
+    def stop(self) -> None:
+        """Let the workers go."""
+        self._started = False
+        self.searching.stop()
+        self.reading.stop()
+
+    async def search(self, asked: Asked, job: Callable[[HeldRegister], Done]) -> Done:
+        """Do a job that searches or reads a drawing; see `_done`."""
+        return await self._done(self.searching, asked, job)
+
+    async def read(self, asked: Asked, job: Callable[[HeldRegister], Done]) -> Done:
+        """Do a short job that needs no encoder; see `_done`."""
+        return await self._done(self.reading, asked, job)
+
+    async def _done(
+        self, pool: Pool[HeldRegister], asked: Asked, job: Callable[[HeldRegister], Done]
+    ) -> Done:
+        """Let a worker do a job, after it has looked whether the register has changed.
+
+        Raises:
+            Refused: Too many wait, or it is a user's error.
+            ClientGone: Nobody waits for it any more; if it had not begun, it never will.
+        """
+
+        def renewed(held: HeldRegister) -> Done:
+            held.renew()
+            return job(held)
+
+        try:
+            future = pool.submit(renewed)
+        except Full as full:
+            raise busy(full.seconds) from None
+        try:
+            return await _while_there(future, asked.receive)
+        except EdgeRetrievalError as error:
+            raise self.refusal(error) from error
+        finally:
+            pool.forget(future)  # nothing, if it has been done
+
+    def refusal(self, error: EdgeRetrievalError) -> Refused:
+        """Tell a user's error without the register's path."""
+        return refusal_of(error, str(self.folder), name_of(self.folder))
+
+
+async def _while_there(future: Future[Done], receive: Receive) -> Done:
+    """Wait for a job as long as the client does."""
+    done = asyncio.wrap_future(future)
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise ClientGone
+        if done.cancelled():  # the server is being stopped
+            raise busy(1)
+        return done.result()
+    finally:
+        gone.cancel()
+        done.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

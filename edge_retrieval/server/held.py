@@ -1,0 +1,128 @@
+"""A register that follows its folder, held open by one thread."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_retrieval.encoder import Encoder
+from edge_retrieval.errors import RegisterError
+from edge_retrieval.register import Register
+from edge_retrieval.session import Session
+
+EVERY = 1.0
+"""Seconds between two looks at the folder."""
+
+WATCHED = ("register.json", "head.json", "designs.sqlite", "designs.sqlite-wal")
+"""Files of which one changes with every commit."""
+
+Look = tuple[tuple[int, int, int], ...]
+
+
+class HeldRegister:
+    """A register and what was committed to it since, without a refresh for every question.
+
+    A refresh lets go of checksums that were compared and of records that were read, so it comes
+    only when a file has changed; a folder that became another register is opened anew.
+
+    Args:
+        folder: The register.
+        encodes: Whether its encoder is needed, too.
+        clock: Gives seconds.
+    """
+
+    def __init__(
+        self, folder: Path, *, encodes: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder = folder
+        self._encodes = encodes
+        self._clock = clock
+        self._looked = clock()
+        self._seen = _look(folder)
+        self._register, self._session = self._open()
+        self.mark = mark_of(folder)
+
+    def _open(self) -> tuple[Register, Session | None]:
+        if not self._encodes:
+            return Register.open(self._folder), None
+        session = Session(self._folder, threads=1)
+        return session.register, session
+
+    @property
+    def register(self) -> Register:
+        """The register as it was at the last look."""
+        return self._register
+
+    @property
+    def encoder(self) -> Encoder:
+        """That of the register; only where it was asked for."""
+        if self._session is None:
+            raise ValueError("this register is held without its encoder")
+        return self._session.encoder
+
+    @property
+    def epoch(self) -> str:
+        """Names which rows count, of which register: "0-1f2e3d4c"."""
+        return f"{self._register.epoch}-{self.mark}"
+
+    def renew(self, *, at_once: bool = False) -> None:
+        """See what has changed on disk; at most once in `EVERY` seconds.
+
+        Args:
+            at_once: However short ago the last look was.
+
+        Raises:
+            RegisterError: The register is damaged, or gone.
+        """
+        now = self._clock()
+        if not at_once and now - self._looked < EVERY:
+            return
+        found = _look(self._folder)  # before it is read: what comes later is seen next time
+        if found != self._seen:
+            mark = mark_of(self._folder)
+            if mark == self.mark:
+                self._register.refresh()
+            else:
+                opened = self._open()
+                self._register.close()
+                (self._register, self._session), self.mark = opened, mark
+            self._seen = found
+        self._looked = now
+
+    def close(self) -> None:
+        """Let go of the register."""
+        self._register.close()
+
+
+def mark_of(folder: Path) -> str:
+    """Return eight characters that tell this register from any other that is or was served.
+
+    Browsers keep pictures for ever; two registers may be served at one address, one day after the
+    other.
+
+    Raises:
+        RegisterError: There is no register.
+    """
+    file = folder / "register.json"
+    try:
+        told, at = file.read_bytes(), file.stat()
+    except OSError as error:
+        raise RegisterError(
+            f"{folder}: no register any more: {error.strerror}", hint="start edge-ret serve again"
+        ) from error
+    made = f"{folder.resolve()} {at.st_ino} {at.st_mtime_ns}".encode(errors="replace")
+    return hashlib.sha256(made + told).hexdigest()[:8]
+
+
+def _look(folder: Path) -> Look:
+    seen = []
+    for name in WATCHED:
+        try:
+            at = (folder / name).stat()
+        except OSError:
+            seen.append((0, 0, 0))
+        else:
+            seen.append((at.st_ino, at.st_size, at.st_mtime_ns))
+    return tuple(seen)

@@ -1,0 +1,356 @@
+"""The shapes of requests and answers as JSON Schema: checked here, and told by `/api/openapi.json`.
+
+Requests are held against these very schemas, so what the documentation says is what is taken.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edge_retrieval.server.settings import ServeSettings
+
+Schema = Mapping[str, Any]
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
+TEXT = 200
+"""Characters of one name or number."""
+
+NAMES = 500
+"""Names in one list."""
+
+NOTES = 20_000
+"""Characters of a note."""
+
+
+def wrong(value: Any, schema: Schema, name: str = "the body") -> str | None:
+    """Return what is wrong with a value, in one line; None: nothing.
+
+    Args:
+        value: From JSON.
+        schema: Of the words that are used here: type, properties, required, additionalProperties,
+            items, enum and the limits of numbers, texts and lists.
+        name: What to call it.
+    """
+    return next(_wrong(value, schema, name), None)
+
+
+def _wrong(value: Any, schema: Schema, name: str) -> Iterator[str]:
+    kinds = schema.get("type", ())
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(_is(value, kind) for kind in kinds):
+        yield f"{name} is no {' or '.join(kinds)}"
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{name} is none of {', '.join(map(str, schema['enum']))}"
+    if isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
+        yield f"{name} is longer than {schema['maxLength']} characters"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value < schema.get("minimum", value):
+            yield f"{name} is below {schema['minimum']}"
+        if value > schema.get("maximum", value):
+            yield f"{name} is above {schema['maximum']}"
+    if isinstance(value, list):
+        if len(value) > schema.get("maxItems", len(value)):
+            yield f"{name} has more than {schema['maxItems']} entries"
+        if len(value) < schema.get("minItems", 0):
+            yield f"{name} has fewer than {schema['minItems']} entries"
+        for place, one in enumerate(value):
+            yield from _wrong(one, schema.get("items", {}), f"{name}[{place}]")
+    if isinstance(value, dict):
+        yield from _wrong_fields(value, schema, name)
+
+
+def _wrong_fields(value: Mapping[str, Any], schema: Schema, name: str) -> Iterator[str]:
+    inside = "" if name == "the body" else f"{name}."
+    known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+    if len(value) > schema.get("maxProperties", len(value)):
+        yield f"{name} has more than {schema['maxProperties']} entries"
+    for field in schema.get("required", ()):
+        if field not in value:
+            yield f"{inside}{field} is missing"
+    for field, one in value.items():
+        if field in known:
+            yield from _wrong(one, known[field], f"{inside}{field}")
+        elif others is False:
+            near = difflib.get_close_matches(field, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else f": {', '.join(known)}"
+            yield f"{name} has no {field[:40]!r}{meant}"
+        elif isinstance(others, Mapping):
+            yield from _wrong(one, others, f"{inside}{field[:40]}")
+
+
+def _is(value: Any, kind: str) -> bool:
+    return isinstance(value, KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def fields(required: bool = True, /, *, strict: bool = False, **known: Schema) -> Schema:
+    """Return the schema of an object.
+
+    Args:
+        required: Whether it must have all that is known.
+        strict: Whether it may have nothing else.
+        known: Its fields.
+    """
+    made: dict[str, Any] = {"type": "object", "properties": known}
+    if required:
+        made["required"] = list(known)
+    if strict:
+        made["additionalProperties"] = False
+    return made
+
+
+def many(one: Schema, most: int | None = None) -> Schema:
+    """Return the schema of a list; `most`: how long it may be."""
+    made: dict[str, Any] = {"type": "array", "items": one}
+    return made if most is None else made | {"maxItems": most}
+
+
+def named(name: str) -> Schema:
+    """Return a reference to a schema of `answers`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def told(schema: Schema, description: str) -> Schema:
+    """Return a schema with a sentence."""
+    return {**schema, "description": description}
+
+
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+BOOLEAN: Schema = {"type": "boolean"}
+MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+MAYBE_INTEGER: Schema = {"type": ["integer", "null"]}
+MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
+MAYBE_BOOLEAN: Schema = {"type": ["boolean", "null"]}
+SHORT: Schema = {"type": "string", "maxLength": TEXT}
+LISTED = many(SHORT, NAMES)
+DAY = told({"type": ["string", "null"], "maxLength": 20}, "2021-03-04, 2021-03 or 2021")
+
+FILTERS = told(
+    fields(
+        False,
+        strict=True,
+        classes=told(LISTED, "only these, with all below: 06, 06-01"),
+        not_classes=LISTED,
+        before=DAY,
+        after=DAY,
+        applicants=told(LISTED, "only those with one of these texts in an applicant's name"),
+        not_applicants=LISTED,
+        sources=told(LISTED, "only what was indexed from one of these"),
+        not_sources=LISTED,
+        designs=told(LISTED, "only these numbers"),
+        not_designs=LISTED,
+    ),
+    "A design must meet all of it, and of a list any one.",
+)
+
+
+def requests(settings: ServeSettings) -> dict[str, Schema]:
+    """Return the schema of each body of JSON that is taken, by its name."""
+    view = fields(
+        strict=True, drawing=told(SHORT, "the id of a drawing"), figure={**INTEGER, "minimum": 1}
+    )
+    search = fields(
+        False,
+        strict=True,
+        views=told(
+            {**many(view, settings.views), "minItems": 1}, "drawings of one product; or design"
+        ),
+        design=told(SHORT, "a number of the register, to search with its own figures; or views"),
+        k={**INTEGER, "minimum": 1, "maximum": settings.k, "default": 24},
+        filters=FILTERS,
+        exclude_self=told(
+            {**BOOLEAN, "default": False}, "leave out the register's figures of the very same file"
+        ),
+    )
+    flag = fields(False, strict=True, relevant=MAYBE_BOOLEAN, note={**STRING, "maxLength": NOTES})
+    export = {
+        **fields(
+            False,
+            strict=True,
+            search=search,
+            format={"type": "string", "enum": ["record", "html", "csv"]},
+            flags=told(
+                {"type": "object", "additionalProperties": flag, "maxProperties": settings.k},
+                "what the examiner thinks of designs, by number",
+            ),
+            notes={**STRING, "maxLength": NOTES},
+            drawings=told({**BOOLEAN, "default": True}, "put the drawings into the record"),
+        ),
+        "required": ["search", "format"],
+    }
+    return {"Search": search, "FacetsOf": fields(False, strict=True, filters=FILTERS)} | {
+        "Export": export
+    }
+
+
+def answers() -> dict[str, Schema]:
+    """Return the schema of each answer, by its name."""
+    picture = fields(
+        figure=told(INTEGER, "from 1"),
+        row=INTEGER,
+        description=STRING,
+        picture=told(STRING, "its address"),
+        same_as=told(MAYBE_INTEGER, "the earlier figure of the design that it nearly repeats"),
+    )
+    design = {
+        "number": STRING,
+        "title": STRING,
+        "locarno": MAYBE_TEXT,
+        "locarno_title": MAYBE_TEXT,
+        "published": MAYBE_TEXT,
+        "filed": MAYBE_TEXT,
+        "applicants": many(STRING),
+        "figures": told(INTEGER, "how many"),
+    }
+    epoch = told(STRING, "part of the address of its pictures; opaque")
+    limits = fields(
+        bytes=INTEGER, pixels=INTEGER, drawings=INTEGER, k=INTEGER, views=INTEGER, figures=INTEGER
+    )
+    branch = {"code": STRING, "title": STRING, "count": INTEGER}
+    view = fields(
+        view=told(INTEGER, "of the query, from 1"),
+        file=STRING,
+        figure=INTEGER,
+        sha256=STRING,
+        same_as=told(MAYBE_INTEGER, "the earlier view that it nearly repeats; not counted"),
+    )
+    match = fields(
+        view=INTEGER,
+        figure=INTEGER,
+        row=INTEGER,
+        score=NUMBER,
+        matches=MAYBE_BOOLEAN,
+        mirrored=BOOLEAN,
+    )
+    hit = fields(
+        rank=INTEGER,
+        score=NUMBER,
+        pair=told(NUMBER, "cosine of the best pair"),
+        share=told(MAYBE_NUMBER, "of unrelated designs, at most so many have a pair as close"),
+        strength=MAYBE_TEXT,
+        design=told(STRING, "its number"),
+        title=STRING,
+        labels=many(STRING),
+        locarno=MAYBE_TEXT,
+        locarno_title=MAYBE_TEXT,
+        uspc=many(STRING),
+        filed=MAYBE_TEXT,
+        published=MAYBE_TEXT,
+        applicants=many(STRING),
+        where=STRING,
+        figure=told(INTEGER, "of the best pair, that of the design, from 1"),
+        figures=INTEGER,
+        description=STRING,
+        sheet=STRING,
+        box=many(INTEGER),
+        row=INTEGER,
+        query_figure=told(INTEGER, "of the best pair, that of the query, from 1"),
+        matched=told(MAYBE_INTEGER, "how many views match"),
+        of=INTEGER,
+        sentence=STRING,
+        views=told(many(match), "for each view of the query the most similar figure"),
+        epoch=epoch,
+        pictures=told(many(named("Picture")), "of all figures of the design"),
+    )
+    alarm = fields(
+        design=STRING,
+        title=STRING,
+        locarno=MAYBE_TEXT,
+        locarno_title=MAYBE_TEXT,
+        labels=many(STRING),
+        score=NUMBER,
+        strength=MAYBE_TEXT,
+        row=INTEGER,
+        filtered=told(BOOLEAN, "the filters left it out, by its class"),
+        sentence=STRING,
+    )
+    predicted = fields(
+        code=STRING, title=STRING, votes=INTEGER, of=INTEGER, clear=BOOLEAN, sentence=STRING
+    )
+    facets = fields(
+        compared_designs=INTEGER,
+        statement=STRING,
+        classes=many(named("Branch")),
+        years=many(fields(year=INTEGER, count=INTEGER)),
+        applicants=many(fields(name=STRING, count=INTEGER)),
+        sources=many(fields(name=STRING, count=INTEGER)),
+        unknown={"type": "object", "additionalProperties": INTEGER},
+    )
+    result = fields(
+        query=STRING,
+        sha256=STRING,
+        figures=INTEGER,
+        compared_designs=INTEGER,
+        compared_figures=INTEGER,
+        exact=BOOLEAN,
+        overlap=MAYBE_NUMBER,
+        statement=STRING,
+        chance=STRING,
+        notes=many(STRING),
+        views=many(view),
+        predicted={**predicted, "type": ["object", "null"]},
+        alarms=many(alarm),
+        hits=many(hit),
+        facets=named("Facets"),
+        seconds=NUMBER,
+    )
+    return {
+        "Error": fields(error=STRING, hint=STRING),
+        "Status": fields(
+            name=STRING,
+            designs=INTEGER,
+            figures=INTEGER,
+            bundle=STRING,
+            fingerprint=STRING,
+            precision=STRING,
+            snapshot=STRING,
+            version=STRING,
+            limits=limits,
+            token=told(BOOLEAN, "whether one is needed"),
+        ),
+        "Drawing": fields(
+            id=STRING,
+            name=STRING,
+            sha256=STRING,
+            figures=many(
+                fields(
+                    figure=INTEGER,
+                    width=INTEGER,
+                    height=INTEGER,
+                    turned=told(
+                        INTEGER, "degrees counter-clockwise by which it was turned upright"
+                    ),
+                    picture=STRING,
+                )
+            ),
+        ),
+        "Picture": picture,
+        "Branch": fields(**branch, children=many(named("Branch"))),
+        "Facets": facets,
+        "Result": result,
+        "Designs": fields(total=INTEGER, designs=many(fields(**design, picture=MAYBE_TEXT))),
+        "Design": fields(
+            **design,
+            labels=many(STRING),
+            locarno_edition=MAYBE_TEXT,
+            uspc=many(STRING),
+            where=STRING,
+            source=STRING,
+            descriptions=many(STRING),
+            stated_figures=MAYBE_INTEGER,
+            epoch=epoch,
+            pictures=many(named("Picture")),
+        ),
+    }

@@ -1,0 +1,389 @@
+"""What workers do with the register: the one place where the server calls the library."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_retrieval.arrays import Embeddings
+from edge_retrieval.cache import cache_folder
+from edge_retrieval.drawing import FigureImage, to_png, whole_sheet
+from edge_retrieval.drawing.cut import cut_pages
+from edge_retrieval.drawing.decode import Page, read_pages
+from edge_retrieval.encoder import embed_figures
+from edge_retrieval.errors import ConfigError, DrawingError
+from edge_retrieval.evidence import to_json
+from edge_retrieval.evidence.design_page import design_as_data, figures_of
+from edge_retrieval.facets import ClassCount, facets
+from edge_retrieval.filters import Filters, find_design
+from edge_retrieval.query import Query, query_of_design, same_views, together
+from edge_retrieval.register import Register
+from edge_retrieval.search import SearchResult, search
+from edge_retrieval.server.answers import Refused
+from edge_retrieval.server.drawings import Drawing, kind_of
+from edge_retrieval.server.held import HeldRegister
+from edge_retrieval.server.settings import ServeSettings
+from edge_retrieval.sources.design import counted
+from edge_retrieval.taxonomy import locarno_title
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search, as it was asked for.
+
+    Attributes:
+        views: Drawings and their figures, from 1; () if a design is the query.
+        design: Its number; "" if drawings are.
+        k: How many designs to return.
+        filters: Which are compared.
+        exclude_self: Leave out figures of the very same file.
+    """
+
+    views: tuple[tuple[Drawing, int], ...] = ()
+    design: str = ""
+    k: int = 24
+    filters: Filters = field(default_factory=Filters)
+    exclude_self: bool = False
+
+
+# ------------------------------------------------------------------ drawings
+
+
+def read_drawing(
+    held: HeldRegister, data: bytes, name: str, settings: ServeSettings, *, whole: bool
+) -> Drawing:
+    """Read an uploaded file, cut it into its figures and embed them.
+
+    Args:
+        held: Gives the encoder.
+        data: The file.
+        name: What the user calls it.
+        settings: The limits.
+        whole: Take it as one figure: do not cut it.
+
+    Raises:
+        Refused: It is of no kind that is read, or too much is drawn on it.
+        DrawingError: It cannot be read.
+    """
+    if kind_of(data) is None:
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"{name}: not an image that can be read",
+            "use PNG, TIFF, JPEG, WebP, BMP, GIF or PDF",
+        )
+    figures: Sequence[FigureImage]
+    if whole:
+        figures = [whole_sheet(data, where=name)]
+    else:
+        pages = _within(read_pages(data, where=name), settings, name)
+        figures = cut_pages(pages, where=name)
+    if len(figures) > settings.figures:
+        raise DrawingError(
+            f"{name}: {len(figures)} figures, more than {settings.figures}",
+            hint="split the file into parts",
+        )
+    return Drawing(
+        name=name,
+        data=data,
+        query=Query(name, figures, hashlib.sha256(data).hexdigest()),
+        pictures=tuple(to_png(figure.pixels) for figure in figures),
+        embeddings=embed_figures(held.encoder, figures),
+        fingerprint=held.encoder.fingerprint,
+    )
+
+
+def _within(pages: Iterator[Page], settings: ServeSettings, name: str) -> Iterator[Page]:
+    """Pass pages through as long as they are not too many pixels."""
+    left = settings.sheet_pixels
+    for page in pages:
+        pixels = page.size[0] * page.size[1]
+        left -= pixels
+        if pixels > settings.pixels or left < 0:
+            most = settings.pixels if pixels > settings.pixels else settings.sheet_pixels
+            raise DrawingError(
+                f"{name}: more than {most:,} pixels",
+                hint="save it at a lower resolution, or split the file into parts",
+            )
+        yield page
+
+
+# ------------------------------------------------------------------ searching
+
+
+def find(held: HeldRegister, asked: Search) -> SearchResult:
+    """Search.
+
+    Raises:
+        EdgeRetrievalError: What is asked for is not there; see `search.search`.
+    """
+    register = held.register
+    if not register.designs_count:
+        raise Refused(
+            HTTPStatus.CONFLICT,
+            "the register is empty",
+            "add designs: edge-ret index DESIGNS -o REGISTER",
+        )
+    if asked.design:
+        query, embeddings = query_of_design(register, asked.design)
+    else:
+        query, embeddings = _query_of(held, asked.views)
+    [result] = search(
+        register,
+        [query],
+        held.encoder,
+        embeddings=[embeddings],
+        k=asked.k,
+        filters=asked.filters,
+        exclude_self=asked.exclude_self,
+    )
+    return result
+
+
+def answer_search(held: HeldRegister, asked: Search) -> Data:
+    """Search, and return the answer with the pictures of all hits and the counts of what is left.
+
+    Raises:
+        EdgeRetrievalError: See `find`.
+    """
+    begun = time.perf_counter()
+    result = find(held, asked)
+    [told] = to_json([result], register=held.register)["results"]
+    for view, (_, figure) in zip(told["views"], asked.views, strict=False):
+        view["figure"] = figure
+    for hit in told["hits"]:
+        hit["epoch"] = held.epoch
+        hit["pictures"] = pictures_of(held, hit["design"])
+    told["facets"] = count_facets(held, asked.filters)
+    told["seconds"] = round(time.perf_counter() - begun, 6)
+    return dict(told)
+
+
+def _query_of(held: HeldRegister, views: Sequence[tuple[Drawing, int]]) -> tuple[Query, Embeddings]:
+    """Return the query of some figures of drawings, and its embeddings (F, D)."""
+    queries, vectors = [], []
+    for drawing, places in _runs(views):
+        figures = [drawing.query.figures[place] for place in places]
+        queries.append(Query(drawing.name, figures, drawing.query.sha256))
+        if drawing.fingerprint == held.encoder.fingerprint:
+            vectors.append(drawing.embeddings[places])
+        else:  # the folder has become another register
+            vectors.append(embed_figures(held.encoder, figures))
+    return together(queries), np.concatenate(vectors)
+
+
+def _runs(views: Sequence[tuple[Drawing, int]]) -> Iterator[tuple[Drawing, list[int]]]:
+    """Yield drawings with the places of their figures from 0: all in order, or one at a time.
+
+    A query tells a figure by its place among those of its file, so it is one file only if all are
+    there.
+    """
+    start = 0
+    while start < len(views):
+        drawing = views[start][0]
+        every = list(range(1, len(drawing.query.figures) + 1))
+        here = views[start : start + len(every)]
+        whole = here == tuple((drawing, figure) for figure in every)
+        many = len(every) if whole else 1
+        yield drawing, [figure - 1 for _, figure in views[start : start + many]]
+        start += many
+
+
+# ------------------------------------------------------------------ what the register holds
+
+
+def pictures_of(held: HeldRegister, number: str) -> list[Data]:
+    """Return the figures of a design, in order, each with the address of its picture."""
+    figures = figures_of(held.register, number)
+    same = same_views(held.register.read_rows([figure.row for figure in figures]))
+    return [
+        {
+            "figure": figure.figure,
+            "row": figure.row,
+            "description": figure.description,
+            "picture": address(held, figure.row),
+            "same_as": None if earlier is None else figures[earlier].figure,
+        }
+        for figure, earlier in zip(figures, same, strict=True)
+    ]
+
+
+def address(held: HeldRegister, row: int) -> str:
+    """Return the address of the picture of a row."""
+    return f"/api/pictures/{held.epoch}/{row}.png"
+
+
+def picture(held: HeldRegister, epoch: str, row: int) -> bytes:
+    """Return the PNG of the figure in a row.
+
+    Raises:
+        Refused: There is no such row, or rows have other numbers by now.
+    """
+    if held.epoch != epoch or row >= len(held.register.vectors):
+        held.renew(at_once=True)  # another thread may have seen what came since
+    if held.epoch != epoch:
+        raise Refused(HTTPStatus.GONE, "the register has been rewritten since", "search again")
+    if row >= len(held.register.vectors):
+        raise Refused(HTTPStatus.NOT_FOUND, "no such picture", "search again")
+    return held.register.picture(row)
+
+
+def name_of(folder: Path) -> str:
+    """Return what a register is called."""
+    of_cache = folder.name.startswith("sample-") and folder.parent == cache_folder()
+    return "sample" if of_cache else folder.absolute().name
+
+
+def status(held: HeldRegister) -> Data:
+    """Return what the register is."""
+    register = held.register
+    return {
+        "name": name_of(register.folder),
+        "designs": register.designs_count,
+        "figures": register.figures_count,
+        "bundle": register.bundle.name,
+        "fingerprint": register.bundle.fingerprint,
+        "precision": register.bundle.precision,
+        "snapshot": register.snapshot,
+    }
+
+
+def list_designs(held: HeldRegister, within: str, offset: int, limit: int) -> Data:
+    """Return some designs of a class, or of all, by their numbers.
+
+    Raises:
+        TaxonomyError: No design is in such a class.
+    """
+    columns = held.register.columns
+    chosen = Filters(classes=[within] if within else ()).choose(columns, where=held.register.folder)
+    rows = held.register.living_rows() if chosen.rows is None else chosen.rows
+    drawn = np.zeros(len(columns.alive), bool)
+    drawn[columns.design_of[rows]] = True
+    places = columns.by_number[drawn[columns.by_number]]
+    shown = places[offset : offset + limit].tolist()
+    return {
+        "total": len(places),
+        "designs": [_listed(held, columns.number(place)) for place in shown],
+    }
+
+
+def _listed(held: HeldRegister, number: str) -> Data:
+    figures = figures_of(held.register, number)
+    first = address(held, figures[0].row) if figures else None
+    return {**_design(held.register, number), "picture": first}
+
+
+def _design(register: Register, number: str) -> Data:
+    design = register.design(number)
+    return {
+        "number": design.number,
+        "title": design.title,
+        "locarno": design.locarno,
+        "locarno_title": locarno_title(design.locarno) if design.locarno else None,
+        "published": design.published,
+        "filed": design.filed,
+        "applicants": list(design.applicants),
+        "figures": design.figures_count,
+    }
+
+
+def show_design(held: HeldRegister, number: str) -> Data:
+    """Return all that is known of a design, its number in any spelling.
+
+    Raises:
+        Refused: There is none, or more than one may be meant.
+    """
+    columns = held.register.columns
+    try:
+        found = columns.number(find_design(columns, number, where=held.register.folder))
+    except ConfigError as error:
+        told = str(error).replace(f"{held.register.folder}: ", "")
+        raise Refused(HTTPStatus.NOT_FOUND, told, error.hint) from error
+    known = design_as_data(held.register, found)
+    fields = ("labels", "locarno_edition", "uspc", "where", "source", "stated_figures")
+    return {
+        **_design(held.register, found),
+        **{name: known[name] for name in fields},
+        "descriptions": list(held.register.design(found).descriptions),
+        "epoch": held.epoch,
+        "pictures": pictures_of(held, found),
+    }
+
+
+def count_facets(held: HeldRegister, filters: Filters) -> Data:
+    """Return what the filters leave, counted by class, year, applicant and source.
+
+    Raises:
+        EdgeRetrievalError: A filter names what is not there.
+    """
+    found = facets(held.register, filters)
+    designs = counted(found.compared_designs, "design")
+    return {
+        "compared_designs": found.compared_designs,
+        "statement": f"{designs} {filters.text}".strip(),
+        "classes": [_branch(one) for one in found.classes],
+        "years": [{"year": year, "count": count} for year, count in found.years],
+        "applicants": [{"name": name, "count": count} for name, count in found.applicants],
+        "sources": [{"name": name, "count": count} for name, count in found.sources],
+        "unknown": dict(found.unknown),
+    }
+
+
+def _branch(found: ClassCount) -> Data:
+    return {
+        "code": found.code,
+        "title": found.title,
+        "count": found.count,
+        "children": [_branch(one) for one in found.children],
+    }
+
+
+# ------------------------------------------------------------------ what is taken home
+
+
+def export(
+    held: HeldRegister,
+    asked: Search,
+    kind: str,
+    *,
+    flags: Mapping[str, Data],
+    notes: str,
+    drawings: bool,
+) -> tuple[bytes, str]:
+    """Search again, and return the file that tells of it, and its media type.
+
+    Args:
+        held: The register.
+        asked: The search.
+        kind: "record", "html" or "csv".
+        flags: What the examiner thinks of designs, by number.
+        notes: And of the search.
+        drawings: Whether the record holds the drawings, too.
+    """
+    import json
+
+    from edge_retrieval.evidence import make_record, to_csv, to_html
+
+    register, result = held.register, find(held, asked)
+    if kind == "csv":
+        text = to_csv([result], register=register, flags=flags)
+        return text.encode(), "text/csv; charset=utf-8"
+    if kind == "html":
+        settings = {
+            "k": asked.k,
+            "filters": asked.filters.text or "none",
+            "exclude self": asked.exclude_self,
+        }
+        page = to_html([result], register=register, settings=settings, flags=flags, notes=notes)
+        return page.encode(errors="replace"), "text/html; charset=utf-8"
+    given = {drawing.query.sha256: drawing.data for drawing, _ in asked.views} if drawings else {}
+    record = make_record([result], register=register, drawings=given)
+    return json.dumps(record, ensure_ascii=False, indent=1).encode(), "application/json"
