@@ -1,0 +1,109 @@
+// The head of the answer: what was compared, the class it points to, alarms, active filters.
+
+import { $, button, capital, classOf, counted, fill, h, icon, paper } from "./dom.js";
+import { chips } from "./chips.js";
+import { openCompare } from "./compare.js";
+import { openDesign } from "./design.js";
+import { openExport } from "./exports.js";
+import { changeFilters, on, state } from "./state.js";
+import { designOf } from "./search.js";
+import { layoutSwitch } from "./hits.js";
+
+/** Draw the head whenever the answer changes. */
+export function showAnswer() {
+  on("result", draw);
+  on("filters", draw);
+}
+
+function draw() {
+  const { result, searching, failure } = state;
+  $("answer").setAttribute("aria-busy", String(searching));
+  fill($("head"), titleRow(), result && statement(result), failure && failed(failure), chips(), result && predicted(result.predicted));
+  fill($("alarms"), result?.alarms?.length > 0 && alarms(result.alarms));
+}
+
+function titleRow() {
+  return h(
+    "div",
+    { class: "title-row" },
+    h("h1", {}, "Designs like ", h("em", {}, nameOfQuery())),
+    state.result && layoutSwitch(),
+    state.result && button("Export", { name: "down", title: "Export (e)", onclick: openExport }),
+  );
+}
+
+function nameOfQuery() {
+  if (state.design) return state.design.number;
+  const [first, ...others] = state.drawings;
+  if (!first) return "…";
+  return others.length ? `${first.name} and ${counted(others.length, "more drawing")}` : first.name;
+}
+
+function statement(result) {
+  const slow = state.took ? ` in ${state.took.toFixed(2)} s` : "";
+  return h(
+    "div",
+    { class: "statement", id: "statement" },
+    h("p", {}, h("strong", {}, `${capital(result.statement)}.`)),
+    h("p", { class: "soft" }, [result.chance && `${capital(result.chance)}.`, `Answered${slow}.`].filter(Boolean).join(" ")),
+    (result.notes ?? []).map((note) => h("p", { class: "soft" }, `${capital(note)}.`.replace(/\.\.$/, "."))),
+  );
+}
+
+function failed(failure) {
+  return h("div", { class: "failed" }, icon("warn"), h("p", {}, failure.message, failure.hint && h("span", { class: "hint" }, failure.hint)));
+}
+
+function predicted(told) {
+  if (!told) return null;
+  const chosen = state.filters.classes.length === 1 && state.filters.classes[0] === told.code;
+  return h(
+    "p",
+    { class: "predicted" },
+    h("span", {}, `${capital(told.sentence)}.`),
+    chosen
+      ? null
+      : button(`Search only in ${told.code}`, { class: "link", onclick: () => changeFilters({ classes: [told.code] }) }),
+  );
+}
+
+function alarms(told) {
+  const outside = state.filters.classes.length > 0 || state.filters.not_classes.length > 0;
+  return h(
+    "section",
+    { class: "alarms", "aria-label": "Alarms" },
+    h("h2", {}, icon("warn"), outside ? "Very similar, outside the classes searched" : "Very similar, in another class"),
+    h("ul", {}, told.map(alarm)),
+  );
+}
+
+function alarm(told) {
+  const place = h("button", { type: "button", class: "picture", "aria-label": `Open ${told.design}`, onclick: () => openDesign(told.design) });
+  designOf(told.design).then((design) => fill(place, paper(design.pictures[0].picture, "")), () => {});
+  return h(
+    "li",
+    {},
+    place,
+    h(
+      "div",
+      {},
+      h("p", { class: "number" }, h("b", {}, told.design), " ", told.title),
+      h("p", {}, classOf(told)),
+      h("p", { class: "soft" }, `${capital(told.sentence)}${/[.!]$/.test(told.sentence) ? "" : "."}`),
+      h(
+        "div",
+        { class: "actions" },
+        button("Compare", { name: "compare", class: "small", "aria-label": `Compare ${told.design}`, onclick: () => openCompare(told.design) }),
+        button("Search there, too", { class: "link", "aria-label": `Search in ${told.locarno}, too`, onclick: () => searchThere(told) }),
+      ),
+    ),
+  );
+}
+
+function searchThere({ locarno }) {
+  const { classes, not_classes: without } = state.filters;
+  changeFilters({
+    classes: classes.length ? [...classes, locarno] : classes,
+    not_classes: without.filter((code) => !locarno.startsWith(code)),
+  });
+}
