@@ -78,6 +78,7 @@ def opened(png: bytes) -> Image.Image:
         ({"TERM": "foot"}, "sixel"),
         ({"TERM": "foot-extra"}, "sixel"),
         ({"TERM": "mlterm"}, "sixel"),
+        ({"TERM": "xterm", "MLTERM": "3.9.0"}, "sixel"),
         ({"TERM": "yaft-256color"}, "sixel"),
         ({"TERM": "xterm-sixel"}, "sixel"),
         ({"TERM": "xterm-256color", "TERM_PROGRAM": "contour"}, "sixel"),

@@ -110,6 +110,8 @@ def kind_of_terminal(environment: Mapping[str, str]) -> PictureKind | None:
         return programs.get(program)
     if environment.get("LC_TERMINAL") == "iTerm2":  # ssh passes it on
         return "iterm"
+    if environment.get("MLTERM"):  # its TERM is that of xterm
+        return "sixel"
     return "kitty" if environment.get("KITTY_WINDOW_ID") else None
 
 
