@@ -129,8 +129,9 @@ async def _while_there(future: Future[Done], receive: Receive) -> Done:
     """Wait for a job as long as the client does."""
     done = asyncio.wrap_future(future)
     gone = asyncio.ensure_future(_gone(receive))
+    both: set[asyncio.Future[Any]] = {done, gone}
     try:
-        await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
             raise ClientGone
         if done.cancelled():  # the server is being stopped

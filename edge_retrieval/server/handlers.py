@@ -15,7 +15,7 @@ from edge_retrieval.server.answers import KEEP, Answer, Refused, json_answer
 from edge_retrieval.server.bodies import read_body, read_json, told_length
 from edge_retrieval.server.desk import Asked, Desk
 from edge_retrieval.server.drawings import clean_name
-from edge_retrieval.server.schemas import Schema, requests, wrong
+from edge_retrieval.server.schemas import requests, wrong
 from edge_retrieval.server.work import Search
 
 LISTED = 200
@@ -149,8 +149,8 @@ async def export(desk: Desk, asked: Asked) -> Answer:
 async def _body(desk: Desk, asked: Asked, name: str) -> Mapping[str, Any]:
     """Receive a body of JSON that has the schema of that name."""
     given = await read_json(asked.receive, asked.headers, stalled=desk.settings.stalled)
-    schema: Schema = requests(desk.settings)[name]
-    if (reason := wrong(given, schema)) is not None:
+    schemas = requests(desk.settings)
+    if (reason := wrong(given, schemas[name], schemas)) is not None:
         raise Refused(HTTPStatus.BAD_REQUEST, reason, "see /api for what is taken, with an example")
     found: Mapping[str, Any] = given
     return found
@@ -183,8 +183,11 @@ def _search_of(desk: Desk, given: Mapping[str, Any]) -> Search:
 
 
 def _filters_of(given: Mapping[str, Any]) -> Filters:
-    asked = given.get("filters", {})
-    return Filters(**{k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()})
+    asked: Mapping[str, Any] = given.get("filters", {})
+    made: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in asked.items()
+    }
+    return Filters(**made)
 
 
 def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -100,7 +99,7 @@ def api_page(settings: ServeSettings) -> str:
     routes = "\n".join(_section(route, schemas) for route in ROUTES)
     shared = "\n".join(
         f'<section id="{name}"><h2>{name}</h2>\n{_shape(schemas[name])}</section>'
-        for name in ("Picture", "Branch", "Facets", "Error")
+        for name in ("Filters", "Search", "Facets", "Branch", "Picture")
     )
     contents = "\n".join(
         f'<li><a href="#{_anchor(route)}"><b>{route.method}</b> {escape(route.path)}</a>'
@@ -115,8 +114,10 @@ def api_page(settings: ServeSettings) -> str:
 <nav><ul>
 {contents}
 </ul></nav>
+<section><h2 class="words">From a terminal</h2>
+<pre>{escape(_TERMINAL)}</pre></section>
 {routes}
-<section><h2>Errors of any request</h2>
+<section><h2 class="words">Errors of any request</h2>
 <p>Each has the body {escape('{"error": what is wrong, "hint": what to do next}')}.</p>
 <ul class="errors">
 {always}
@@ -135,9 +136,7 @@ def _section(route: Route, schemas: Mapping[str, Schema]) -> str:
     elif route.takes:
         parts.append(f"<h3>Body</h3>{_shape(schemas[route.takes])}")
     if route.example is not None:
-        shown = json.dumps(route.example, indent=1, ensure_ascii=False)
-        shown = re.sub(r"\n\s{3,}|\n\s*(?=[\]}])(?!})", " ", shown)
-        parts.append(f"<h3>Example</h3><pre>{escape(shown)}</pre>")
+        parts.append(f"<h3>Example</h3><pre>{escape(_a_line_each(route.example))}</pre>")
     gives = schemas.get(route.gives)
     answer = _shape(gives) if gives is not None else f"<p>{escape(_GIVES[route.gives])}</p>"
     parts.append(f"<h3>Answer</h3>{answer}")
@@ -149,6 +148,14 @@ def _section(route: Route, schemas: Mapping[str, Schema]) -> str:
 <p class="summary">{escape(route.summary)}</p>
 {inside}
 </section>"""
+
+
+def _a_line_each(value: Mapping[str, Any]) -> str:
+    """Return an object as JSON, each of its fields on a line."""
+    lines = (
+        f" {json.dumps(name)}: {json.dumps(one, ensure_ascii=False)}" for name, one in value.items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 _GIVES = {PNG: "A picture, PNG.", FILE: "A file: JSON, HTML or CSV, as the format says."}
@@ -172,8 +179,9 @@ def _shape(schema: Schema) -> str:
         about = field.get("description", "")
         about = f' <span class="about">{escape(about)}</span>' if about else ""
         below = "" if "$ref" in field or "$ref" in field.get("items", {}) else _shape(field)
+        long = ' class="long"' if about or below else ""
         rows.append(
-            f'<li><code>{escape(name)}</code> <span class="kind">{_kind(field)}</span>'
+            f'<li{long}><code>{escape(name)}</code> <span class="kind">{_kind(field)}</span>'
             f"{about}{below}</li>"
         )
     return f'<ul class="fields">{"".join(rows)}</ul>'
@@ -201,27 +209,32 @@ def _kind(schema: Schema) -> str:
     return ", ".join([said, *limits])
 
 
+_TERMINAL = """curl --data-binary @front.png 'http://127.0.0.1:8577/api/drawings?name=front.png'
+curl -H 'Content-Type: application/json' http://127.0.0.1:8577/api/search \\
+  -d '{"views": [{"drawing": "ID OF THE FIRST ANSWER", "figure": 1}], "k": 5}'"""
+
 _STYLE = """
 main { max-width: 60rem; margin: 0 auto; }
 header { border-bottom: 1px solid var(--line); padding-bottom: 1.1rem; margin-bottom: 1.4rem; }
 header p { color: var(--soft); max-width: 46rem; margin-top: .4rem; }
 a { color: var(--accent); }
 nav ul, .errors, .fields { list-style: none; }
-nav li { display: grid; grid-template-columns: minmax(17rem, max-content) 1fr; gap: .1rem 1.4rem;
- padding: .18rem 0; }
+nav li { display: grid; grid-template-columns: 20rem 1fr; gap: .1rem 1.4rem; padding: .18rem 0; }
 nav a { text-decoration: none; font-family: ui-monospace, "DejaVu Sans Mono", monospace;
  font-size: .88em; }
 nav a:hover, nav a:focus { text-decoration: underline; }
 nav b, h2 b { display: inline-block; min-width: 2.6em; font-weight: 600; }
 section { border-top: 1px solid var(--line); margin-top: 2.2rem; padding-top: 1.1rem; }
 h2 { font: 600 1rem/1.4 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+h2.words { font-family: inherit; margin-bottom: .5rem; }
 h2 b { color: var(--accent); }
 h3 { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 1rem 0 .25rem; }
 .summary { font-weight: 600; margin: .3rem 0; }
 section > p { max-width: 46rem; }
 .fields .fields { border-left: 1px solid var(--line); margin: .1rem 0 .3rem .3rem;
  padding-left: .9rem; }
-.fields li { padding: .1rem 0; }
+.fields { display: flex; flex-wrap: wrap; gap: .15rem 1.6rem; }
+.fields li.long { flex: 1 0 100%; }
 .fields li:target, section:target { border-color: var(--accent); }
 code, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
 pre { border: 1px solid var(--line); border-radius: 6px; padding: .7rem .9rem; overflow-x: auto; }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_retrieval.server.settings import ServeSettings
 
@@ -32,81 +32,86 @@ NOTES = 20_000
 """Characters of a note."""
 
 
-def wrong(value: Any, schema: Schema, name: str = "the body") -> str | None:
+def wrong(value: Any, schema: Schema, known: Mapping[str, Schema]) -> str | None:
     """Return what is wrong with a value, in one line; None: nothing.
 
     Args:
         value: From JSON.
         schema: Of the words that are used here: type, properties, required, additionalProperties,
-            items, enum and the limits of numbers, texts and lists.
-        name: What to call it.
+            items, enum, $ref, and the limits of numbers, texts, lists and objects.
+        known: Schemas that it refers to, by their names.
     """
-    return next(_wrong(value, schema, name), None)
+    return next(_Checking(known).value(value, schema, "the body"), None)
 
 
-def _wrong(value: Any, schema: Schema, name: str) -> Iterator[str]:
-    kinds = schema.get("type", ())
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(_is(value, kind) for kind in kinds):
-        yield f"{name} is no {' or '.join(kinds)}"
-        return
+class _Checking(NamedTuple):
+    known: Mapping[str, Schema]
+
+    def value(self, value: Any, schema: Schema, name: str) -> Iterator[str]:
+        """Yield what is wrong with a value that is called so."""
+        if "$ref" in schema:
+            schema = self.known[schema["$ref"].rsplit("/", 1)[-1]]
+        kinds = schema.get("type", ())
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if kinds and not any(_is(value, kind) for kind in kinds):
+            yield f"{name} is no {' or '.join(kinds)}"
+            return
+        yield from _beyond(value, schema, name)
+        if isinstance(value, list):
+            for place, one in enumerate(value):
+                yield from self.value(one, schema.get("items", {}), f"{name}[{place}]")
+        if isinstance(value, dict):
+            yield from self.fields(value, schema, name)
+
+    def fields(self, value: Mapping[str, Any], schema: Schema, name: str) -> Iterator[str]:
+        """Yield what is wrong with the fields of an object."""
+        inside = "" if name == "the body" else f"{name}."
+        fields, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+        for field in schema.get("required", ()):
+            if field not in value:
+                yield f"{inside}{field} is missing"
+        for field, one in value.items():
+            if field in fields:
+                yield from self.value(one, fields[field], f"{inside}{field}")
+            elif others is False:
+                near = difflib.get_close_matches(field[:40], fields, 1)
+                meant = f"; did you mean {near[0]}?" if near else f": {', '.join(fields)}"
+                yield f"{name} has no {field[:40]!r}{meant}"
+            elif isinstance(others, Mapping):
+                yield from self.value(one, others, f"{inside}{field[:40]}")
+
+
+def _beyond(value: Any, schema: Schema, name: str) -> Iterator[str]:
+    """Yield which limits a value is beyond."""
     if "enum" in schema and value not in schema["enum"]:
         yield f"{name} is none of {', '.join(map(str, schema['enum']))}"
-    if isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
-        yield f"{name} is longer than {schema['maxLength']} characters"
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    for key, word in _SIZES.items():
+        if isinstance(value, str | list | dict) and len(value) > schema.get(key, len(value)):
+            yield f"{name} has more than {schema[key]} {word}"
+    if isinstance(value, list) and len(value) < schema.get("minItems", 0):
+        yield f"{name} has fewer than {schema['minItems']} entries"
+    if isinstance(value, int | float):
         if value < schema.get("minimum", value):
             yield f"{name} is below {schema['minimum']}"
         if value > schema.get("maximum", value):
             yield f"{name} is above {schema['maximum']}"
-    if isinstance(value, list):
-        if len(value) > schema.get("maxItems", len(value)):
-            yield f"{name} has more than {schema['maxItems']} entries"
-        if len(value) < schema.get("minItems", 0):
-            yield f"{name} has fewer than {schema['minItems']} entries"
-        for place, one in enumerate(value):
-            yield from _wrong(one, schema.get("items", {}), f"{name}[{place}]")
-    if isinstance(value, dict):
-        yield from _wrong_fields(value, schema, name)
 
 
-def _wrong_fields(value: Mapping[str, Any], schema: Schema, name: str) -> Iterator[str]:
-    inside = "" if name == "the body" else f"{name}."
-    known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
-    if len(value) > schema.get("maxProperties", len(value)):
-        yield f"{name} has more than {schema['maxProperties']} entries"
-    for field in schema.get("required", ()):
-        if field not in value:
-            yield f"{inside}{field} is missing"
-    for field, one in value.items():
-        if field in known:
-            yield from _wrong(one, known[field], f"{inside}{field}")
-        elif others is False:
-            near = difflib.get_close_matches(field, known, 1)
-            meant = f"; did you mean {near[0]}?" if near else f": {', '.join(known)}"
-            yield f"{name} has no {field[:40]!r}{meant}"
-        elif isinstance(others, Mapping):
-            yield from _wrong(one, others, f"{inside}{field[:40]}")
+_SIZES = {"maxLength": "characters", "maxItems": "entries", "maxProperties": "entries"}
 
 
 def _is(value: Any, kind: str) -> bool:
     return isinstance(value, KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def fields(required: bool = True, /, *, strict: bool = False, **known: Schema) -> Schema:
-    """Return the schema of an object.
+def _object(**known: Schema) -> Schema:
+    """Return the schema of an object that has all of these, and perhaps more."""
+    return {"type": "object", "properties": known, "required": list(known)}
 
-    Args:
-        required: Whether it must have all that is known.
-        strict: Whether it may have nothing else.
-        known: Its fields.
-    """
-    made: dict[str, Any] = {"type": "object", "properties": known}
-    if required:
-        made["required"] = list(known)
-    if strict:
-        made["additionalProperties"] = False
-    return made
+
+def _options(**known: Schema) -> Schema:
+    """Return the schema of an object that may have these, and nothing else."""
+    return {"type": "object", "properties": known, "additionalProperties": False}
 
 
 def many(one: Schema, most: int | None = None) -> Schema:
@@ -138,9 +143,7 @@ LISTED = many(SHORT, NAMES)
 DAY = told({"type": ["string", "null"], "maxLength": 20}, "2021-03-04, 2021-03 or 2021")
 
 FILTERS = told(
-    fields(
-        False,
-        strict=True,
+    _options(
         classes=told(LISTED, "only these, with all below: 06, 06-01"),
         not_classes=LISTED,
         before=DAY,
@@ -157,47 +160,45 @@ FILTERS = told(
 
 
 def requests(settings: ServeSettings) -> dict[str, Schema]:
-    """Return the schema of each body of JSON that is taken, by its name."""
-    view = fields(
-        strict=True, drawing=told(SHORT, "the id of a drawing"), figure={**INTEGER, "minimum": 1}
-    )
-    search = fields(
-        False,
-        strict=True,
+    """Return the schema of each body of JSON that is taken, and of its parts, by its name."""
+    view = _options(drawing=told(SHORT, "the id of a drawing"), figure={**INTEGER, "minimum": 1})
+    search = _options(
         views=told(
-            {**many(view, settings.views), "minItems": 1}, "drawings of one product; or design"
+            {
+                **many({**view, "required": ["drawing", "figure"]}, settings.views),
+                "minItems": 1,
+            },
+            "figures of drawings that show one product; or design",
         ),
         design=told(SHORT, "a number of the register, to search with its own figures; or views"),
         k={**INTEGER, "minimum": 1, "maximum": settings.k, "default": 24},
-        filters=FILTERS,
+        filters=named("Filters"),
         exclude_self=told(
             {**BOOLEAN, "default": False}, "leave out the register's figures of the very same file"
         ),
     )
-    flag = fields(False, strict=True, relevant=MAYBE_BOOLEAN, note={**STRING, "maxLength": NOTES})
-    export = {
-        **fields(
-            False,
-            strict=True,
-            search=search,
-            format={"type": "string", "enum": ["record", "html", "csv"]},
-            flags=told(
-                {"type": "object", "additionalProperties": flag, "maxProperties": settings.k},
-                "what the examiner thinks of designs, by number",
-            ),
-            notes={**STRING, "maxLength": NOTES},
-            drawings=told({**BOOLEAN, "default": True}, "put the drawings into the record"),
+    flag = _options(relevant=MAYBE_BOOLEAN, note={**STRING, "maxLength": NOTES})
+    export = _options(
+        search=named("Search"),
+        format={"type": "string", "enum": ["record", "html", "csv"]},
+        flags=told(
+            {"type": "object", "additionalProperties": flag, "maxProperties": settings.k},
+            "what the examiner thinks of designs, by number",
         ),
-        "required": ["search", "format"],
-    }
-    return {"Search": search, "FacetsOf": fields(False, strict=True, filters=FILTERS)} | {
-        "Export": export
+        notes={**STRING, "maxLength": NOTES},
+        drawings=told({**BOOLEAN, "default": True}, "put the drawings into the record"),
+    )
+    return {
+        "Search": search,
+        "FacetsOf": _options(filters=named("Filters")),
+        "Export": {**export, "required": ["search", "format"]},
+        "Filters": FILTERS,
     }
 
 
 def answers() -> dict[str, Schema]:
     """Return the schema of each answer, by its name."""
-    picture = fields(
+    picture = _object(
         figure=told(INTEGER, "from 1"),
         row=INTEGER,
         description=STRING,
@@ -215,18 +216,18 @@ def answers() -> dict[str, Schema]:
         "figures": told(INTEGER, "how many"),
     }
     epoch = told(STRING, "part of the address of its pictures; opaque")
-    limits = fields(
+    limits = _object(
         bytes=INTEGER, pixels=INTEGER, drawings=INTEGER, k=INTEGER, views=INTEGER, figures=INTEGER
     )
     branch = {"code": STRING, "title": STRING, "count": INTEGER}
-    view = fields(
+    view = _object(
         view=told(INTEGER, "of the query, from 1"),
         file=STRING,
         figure=INTEGER,
         sha256=STRING,
         same_as=told(MAYBE_INTEGER, "the earlier view that it nearly repeats; not counted"),
     )
-    match = fields(
+    match = _object(
         view=INTEGER,
         figure=INTEGER,
         row=INTEGER,
@@ -234,7 +235,7 @@ def answers() -> dict[str, Schema]:
         matches=MAYBE_BOOLEAN,
         mirrored=BOOLEAN,
     )
-    hit = fields(
+    hit = _object(
         rank=INTEGER,
         score=NUMBER,
         pair=told(NUMBER, "cosine of the best pair"),
@@ -264,7 +265,7 @@ def answers() -> dict[str, Schema]:
         epoch=epoch,
         pictures=told(many(named("Picture")), "of all figures of the design"),
     )
-    alarm = fields(
+    alarm = _object(
         design=STRING,
         title=STRING,
         locarno=MAYBE_TEXT,
@@ -276,19 +277,19 @@ def answers() -> dict[str, Schema]:
         filtered=told(BOOLEAN, "the filters left it out, by its class"),
         sentence=STRING,
     )
-    predicted = fields(
+    predicted = _object(
         code=STRING, title=STRING, votes=INTEGER, of=INTEGER, clear=BOOLEAN, sentence=STRING
     )
-    facets = fields(
+    facets = _object(
         compared_designs=INTEGER,
         statement=STRING,
         classes=many(named("Branch")),
-        years=many(fields(year=INTEGER, count=INTEGER)),
-        applicants=many(fields(name=STRING, count=INTEGER)),
-        sources=many(fields(name=STRING, count=INTEGER)),
+        years=many(_object(year=INTEGER, count=INTEGER)),
+        applicants=many(_object(name=STRING, count=INTEGER)),
+        sources=many(_object(name=STRING, count=INTEGER)),
         unknown={"type": "object", "additionalProperties": INTEGER},
     )
-    result = fields(
+    result = _object(
         query=STRING,
         sha256=STRING,
         figures=INTEGER,
@@ -307,8 +308,8 @@ def answers() -> dict[str, Schema]:
         seconds=NUMBER,
     )
     return {
-        "Error": fields(error=STRING, hint=STRING),
-        "Status": fields(
+        "Error": _object(error=STRING, hint=STRING),
+        "Status": _object(
             name=STRING,
             designs=INTEGER,
             figures=INTEGER,
@@ -320,12 +321,12 @@ def answers() -> dict[str, Schema]:
             limits=limits,
             token=told(BOOLEAN, "whether one is needed"),
         ),
-        "Drawing": fields(
+        "Drawing": _object(
             id=STRING,
             name=STRING,
             sha256=STRING,
             figures=many(
-                fields(
+                _object(
                     figure=INTEGER,
                     width=INTEGER,
                     height=INTEGER,
@@ -337,11 +338,11 @@ def answers() -> dict[str, Schema]:
             ),
         ),
         "Picture": picture,
-        "Branch": fields(**branch, children=many(named("Branch"))),
+        "Branch": _object(**branch, children=many(named("Branch"))),
         "Facets": facets,
         "Result": result,
-        "Designs": fields(total=INTEGER, designs=many(fields(**design, picture=MAYBE_TEXT))),
-        "Design": fields(
+        "Designs": _object(total=INTEGER, designs=many(_object(**design, picture=MAYBE_TEXT))),
+        "Design": _object(
             **design,
             labels=many(STRING),
             locarno_edition=MAYBE_TEXT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,14 @@ from edge_retrieval.evidence import to_json
 from edge_retrieval.evidence.design_page import design_as_data, figures_of
 from edge_retrieval.facets import ClassCount, facets
 from edge_retrieval.filters import Filters, find_design
-from edge_retrieval.query import Query, query_of_design, same_views, together
+from edge_retrieval.query import (
+    Query,
+    QueryFile,
+    choose_figures,
+    query_of_design,
+    same_views,
+    together,
+)
 from edge_retrieval.register import Register
 from edge_retrieval.search import SearchResult, search
 from edge_retrieval.server.answers import Refused
@@ -91,10 +99,12 @@ def read_drawing(
             f"{name}: {len(figures)} figures, more than {settings.figures}",
             hint="split the file into parts",
         )
+    sha256 = hashlib.sha256(data).hexdigest()
+    file = QueryFile(name, sha256, len(figures), whole=whole)
     return Drawing(
         name=name,
         data=data,
-        query=Query(name, figures, hashlib.sha256(data).hexdigest()),
+        query=Query(name, figures, sha256, (file,)),
         pictures=tuple(to_png(figure.pixels) for figure in figures),
         embeddings=embed_figures(held.encoder, figures),
         fingerprint=held.encoder.fingerprint,
@@ -157,8 +167,6 @@ def answer_search(held: HeldRegister, asked: Search) -> Data:
     begun = time.perf_counter()
     result = find(held, asked)
     [told] = to_json([result], register=held.register)["results"]
-    for view, (_, figure) in zip(told["views"], asked.views, strict=False):
-        view["figure"] = figure
     for hit in told["hits"]:
         hit["epoch"] = held.epoch
         hit["pictures"] = pictures_of(held, hit["design"])
@@ -170,31 +178,14 @@ def answer_search(held: HeldRegister, asked: Search) -> Data:
 def _query_of(held: HeldRegister, views: Sequence[tuple[Drawing, int]]) -> tuple[Query, Embeddings]:
     """Return the query of some figures of drawings, and its embeddings (F, D)."""
     queries, vectors = [], []
-    for drawing, places in _runs(views):
-        figures = [drawing.query.figures[place] for place in places]
-        queries.append(Query(drawing.name, figures, drawing.query.sha256))
+    for drawing, run in itertools.groupby(views, key=lambda view: view[0]):
+        places = [place for _, place in run]
+        queries.append(choose_figures(drawing.query, places))
         if drawing.fingerprint == held.encoder.fingerprint:
-            vectors.append(drawing.embeddings[places])
+            vectors.append(drawing.embeddings[np.array(places) - 1])
         else:  # the folder has become another register
-            vectors.append(embed_figures(held.encoder, figures))
+            vectors.append(embed_figures(held.encoder, queries[-1].figures))
     return together(queries), np.concatenate(vectors)
-
-
-def _runs(views: Sequence[tuple[Drawing, int]]) -> Iterator[tuple[Drawing, list[int]]]:
-    """Yield drawings with the places of their figures from 0: all in order, or one at a time.
-
-    A query tells a figure by its place among those of its file, so it is one file only if all are
-    there.
-    """
-    start = 0
-    while start < len(views):
-        drawing = views[start][0]
-        every = list(range(1, len(drawing.query.figures) + 1))
-        here = views[start : start + len(every)]
-        whole = here == tuple((drawing, figure) for figure in every)
-        many = len(every) if whole else 1
-        yield drawing, [figure - 1 for _, figure in views[start : start + many]]
-        start += many
 
 
 # ------------------------------------------------------------------ what the register holds
@@ -341,7 +332,7 @@ def _branch(found: ClassCount) -> Data:
     return {
         "code": found.code,
         "title": found.title,
-        "count": found.count,
+        "count": found.designs,
         "children": [_branch(one) for one in found.children],
     }
 
@@ -368,22 +359,31 @@ def export(
         notes: And of the search.
         drawings: Whether the record holds the drawings, too.
     """
-    import json
+    from edge_retrieval.evidence import Asked, Flag, make_record, record_text, to_csv, to_html
 
-    from edge_retrieval.evidence import make_record, to_csv, to_html
-
-    register, result = held.register, find(held, asked)
+    register, found = held.register, [find(held, asked)]
+    marked = {
+        number: Flag(bool(flag.get("relevant")), flag.get("note", ""))
+        for number, flag in flags.items()
+    }
     if kind == "csv":
-        text = to_csv([result], register=register, flags=flags)
-        return text.encode(), "text/csv; charset=utf-8"
+        table = to_csv(found, register=register, flags=marked)
+        return table.encode(errors="replace"), "text/csv; charset=utf-8"
     if kind == "html":
         settings = {
             "k": asked.k,
             "filters": asked.filters.text or "none",
             "exclude self": asked.exclude_self,
         }
-        page = to_html([result], register=register, settings=settings, flags=flags, notes=notes)
+        page = to_html(found, register=register, settings=settings, flags=marked, notes=notes)
         return page.encode(errors="replace"), "text/html; charset=utf-8"
     given = {drawing.query.sha256: drawing.data for drawing, _ in asked.views} if drawings else {}
-    record = make_record([result], register=register, drawings=given)
-    return json.dumps(record, ensure_ascii=False, indent=1).encode(), "application/json"
+    record = make_record(
+        found,
+        register=register,
+        asked=Asked(asked.k, asked.filters, asked.exclude_self),
+        drawings=given,
+        flags=marked,
+        notes=notes,
+    )
+    return record_text(record).encode(errors="replace"), "application/json"
