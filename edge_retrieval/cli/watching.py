@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,7 +102,15 @@ def watch(
     from edge_retrieval.evidence.watch_page import watch_html
     from edge_retrieval.filters import Filters
     from edge_retrieval.register import Register
-    from edge_retrieval.watch import Threshold, parse_share, read_kept, report_of, write_kept
+    from edge_retrieval.sources.design import in_unicode
+    from edge_retrieval.watch import (
+        Threshold,
+        parse_share,
+        read_kept,
+        report_of,
+        require_writable,
+        write_kept,
+    )
     from edge_retrieval.watch import watch as compare
 
     if stronger is not None and score_above is not None:
@@ -119,6 +127,7 @@ def watch(
     with ExitStack() as opened:
         portfolio = opened.enter_context(Register.open(against))
         kept = read_kept(out, portfolio)
+        require_writable(out)
         filters.choose(portfolio.columns, where=against)  # told before anything is computed
         arriving = _arriving(new, portfolio, backend, jobs, opened)
         found = compare(arriving, portfolio, threshold, filters=filters, known=kept.keys, track=bar)
@@ -132,7 +141,7 @@ def watch(
             found,
             kept,
             portfolio=portfolio,
-            source=new.resolve().name,
+            source=in_unicode(new.resolve().name),
             threshold=threshold,
             filters=filters,
         )
@@ -170,6 +179,7 @@ def _arriving(
     first = list(itertools.islice(items, 1))  # an unreadable source ends here
     encoder = load_encoder(portfolio.bundle, backend=chosen_backend(portfolio.bundle, backend))
     arriving = from_source(itertools.chain(first, items), encoder, jobs=jobs or available_cores())
+    opened.enter_context(closing(arriving))  # leaves no process behind, whatever happens
     return Counted(arriving, expected_designs(new) or 0)
 
 

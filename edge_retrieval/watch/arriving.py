@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,12 @@ from edge_retrieval.errors import BundleError, BundleMismatchError, ConfigError,
 from edge_retrieval.register import DesignRecord, Register
 from edge_retrieval.register.ahead import Begin, End, Step, Taken, look_ahead
 from edge_retrieval.register.cutters import Cutters
-from edge_retrieval.sources import Design, Note, Problem
+from edge_retrieval.sources import Design, Problem
 
 BATCH = 16
 """Figures that are embedded at once."""
 ENOUGH = 64
-"""Figures that are waited for before designs are passed on: they are compared together."""
+"""Figures that are waited for: few designs fill a batch alone."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Arrived:
 
 def from_source(
     items: Iterable[Design | Problem], encoder: Encoder, *, jobs: int = 1
-) -> Iterator[Arrived | Problem]:
+) -> Generator[Arrived | Problem, None, None]:
     """Cut and embed designs as a register does; hold no more of them than are embedded together.
 
     Args:
@@ -193,8 +193,3 @@ def _embedded(waiting: list[_Cut], encoder: Encoder) -> Iterator[Arrived]:
 
 def _problem(where: str, error: DrawingError) -> Problem:
     return Problem(where, str(error).removeprefix(f"{where}: "))
-
-
-def skipped(problems: Iterable[Problem]) -> list[Problem]:
-    """Return those for which something was left out."""
-    return [problem for problem in problems if not isinstance(problem, Note)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -195,6 +195,10 @@ class _Portfolio:
         self._threshold = threshold
         self._strength = strength_by(register.bundle.calibration, register.bundle.dim)
         self._least = lru_cache(maxsize=None)(self._least_cosine)
+        self._rarest = lru_cache(maxsize=None)(partial(self._strength, 1.0))
+        # Rows that lie side by side, as in most registers, need not be copied.
+        self._first = int(self.rows[0])
+        self._in_line = bool((np.diff(self.rows) == 1).all())
         self._place: dict[str, list[int]] = {}  # number, spelled once -> places in `designs`
         for place, design in enumerate(self.designs.tolist()):
             number = spelled_once(columns.number(design))
@@ -231,7 +235,10 @@ class _Portfolio:
             # At least one design, however many figures it has.
             last = max(first + 1, int(np.searchsorted(ends, self.starts[first] + size, "right")))
             begin, end = int(self.starts[first]), int(ends[last - 1])
-            vectors = self._register.vectors[self.rows[begin:end]]
+            rows: slice | NDArray[np.int64] = self.rows[begin:end]
+            if self._in_line:
+                rows = slice(self._first + begin, self._first + end)
+            vectors = self._register.vectors[rows]
             highest = (embeddings @ vectors.T).max(axis=0)  # (end - begin,)
             best[first:last] = np.maximum.reduceat(highest, self.starts[first:last] - begin)
             first = last
@@ -278,7 +285,7 @@ class _Portfolio:
         """Count the pairs of which nothing as rare as the threshold was measured."""
         counts = np.bincount(np.delete(self._kind_of, same), minlength=len(self._kinds))
         for kind, many in zip(self._kinds.tolist(), counts.tolist(), strict=True):
-            rarest = self._strength(1.0, views, kind)
+            rarest = self._rarest(views, kind)
             if many and self._threshold.beyond_telling(rarest):
                 found.untold += many
                 if found.rarest is None or (rarest is not None and rarest < found.rarest):

@@ -7,7 +7,7 @@ The object in watch.json:
     portfolio    name, snapshot, fingerprint and bundle of its encoder, designs, figures
     source       what was watched now
     threshold    share or score, and in words; filters: which designs of the portfolio, in words
-    counts       designs, figures, pairs, same, own_designs, own_figures, front_pages, untold, told
+    counts       designs, figures, pairs, same, own_designs, own_figures, front_pages, untold, close
                  (pairs as close as the threshold, old ones among them), new, earlier, skipped
     notes        sentences
     problems     where and reason of what could not be read
@@ -22,8 +22,8 @@ The object in watch.json:
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,14 +32,10 @@ from typing import Any
 from edge_retrieval.calibration import digest_of
 from edge_retrieval.design_number import spelled_once
 from edge_retrieval.errors import LIES, ConfigError
-from edge_retrieval.filters import Filters
-from edge_retrieval.provenance import now, versions
-from edge_retrieval.register import DesignRecord, Register
-from edge_retrieval.sources import Design
+from edge_retrieval.register import Register
+from edge_retrieval.sources.design import in_unicode
 from edge_retrieval.staging import staged
-from edge_retrieval.taxonomy import locarno_title
-from edge_retrieval.watch.comparing import Close, Pair, View, Watched
-from edge_retrieval.watch.threshold import Threshold, spoken
+from edge_retrieval.watch.comparing import Pair
 
 SCHEMA = 1
 JSON, HTML = "watch.json", "watch.html"
@@ -51,7 +47,7 @@ class Kept:
     """What was told before.
 
     Attributes:
-        pairs: As in watch.json.
+        pairs: As in watch.json, all of them, strongest first.
         runs: As there.
         pictures: SHA-256 -> PNG.
         digest: Of the file; "" if there is none.
@@ -96,8 +92,9 @@ def read_kept(folder: Path, portfolio: Register) -> Kept:
         if schema != SCHEMA or told["sha256"] != digest_of(told):
             raise ValueError("changed since it was written")
         pictures = {name: base64.b64decode(text) for name, text in told["pictures"].items()}
-        kept = Kept((*told["new"], *told["earlier"]), tuple(told["runs"]), pictures, told["sha256"])
-        _ = kept.keys
+        pairs = sorted(map(_checked, (*told["new"], *told["earlier"])), key=_order)
+        runs = [_shaped(run, _RUN) for run in told["runs"]]
+        kept = Kept(tuple(pairs), tuple(runs), pictures, told["sha256"])
         of = told["portfolio"]
         name, fingerprint = of["name"], of["fingerprint"]
     except LIES as error:
@@ -111,93 +108,23 @@ def read_kept(folder: Path, portfolio: Register) -> Kept:
 
 def name_of(register: Register) -> str:
     """Return what a portfolio is called: the name of its folder."""
-    return register.folder.resolve().name
+    return in_unicode(register.folder.resolve().name)
 
 
-def report_of(
-    found: Watched,
-    kept: Kept,
-    *,
-    portfolio: Register,
-    source: str,
-    threshold: Threshold,
-    filters: Filters | None = None,
-) -> tuple[Told, dict[str, bytes]]:
-    """Return what watch.json says, without its pictures and digest; and the pictures.
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written: before anything is computed.
 
-    Args:
-        found: What was found now.
-        kept: What was told before.
-        portfolio: What was compared with.
-        source: Name of what was watched.
-        threshold: What is close.
-        filters: Which designs of the portfolio were compared with.
+    Raises:
+        ConfigError: As `write_kept`.
     """
-    created, known = now(), kept.keys
-    pictures = dict(kept.pictures)
-    new = [
-        _pair_as_data(pair, created[:10], pictures) for pair in found.close if pair.key not in known
-    ]
-    earlier = sorted((_settled(pair) for pair in kept.pairs), key=_order)
-    counts = {
-        name: getattr(found, name)
-        for name in ("designs", "figures", "pairs", "same", "own_designs", "own_figures",
-                     "front_pages", "untold")
-    }  # fmt: skip
-    counts |= {"told": len(found.close), "new": len(new), "earlier": len(earlier)}
-    counts["skipped"] = len(found.problems)
-    bundle = portfolio.bundle
-    run = {
-        "created": created,
-        "source": source,
-        "threshold": threshold.text,
-        "designs": found.designs,
-        "new": len(new),
-    }
-    return {
-        "schema": SCHEMA,
-        "created": created,
-        "portfolio": {
-            "name": name_of(portfolio),
-            "snapshot": portfolio.snapshot,
-            "bundle": bundle.name,
-            "fingerprint": bundle.fingerprint,
-            "designs": portfolio.designs_count,
-            "figures": portfolio.figures_count,
-        },
-        "source": source,
-        "threshold": {
-            "share": threshold.share,
-            "score": threshold.score,
-            "text": threshold.text,
-        },
-        "filters": filters.text if filters else "",
-        "counts": counts,
-        "notes": notes_of(found, threshold),
-        "problems": [{"where": p.where, "reason": p.reason} for p in found.problems],
-        "new": new,
-        "earlier": earlier,
-        "runs": [*kept.runs, run],
-        "versions": versions(),
-    }, pictures
-
-
-def notes_of(found: Watched, threshold: Threshold) -> list[str]:
-    """Say what the reader must know of the numbers, a sentence each."""
-    notes = []
-    if found.untold and found.rarest is not None and threshold.share is not None:
-        told = found.rarest.text.removeprefix("fewer than ")
-        notes.append(
-            f"{found.untold:,} of the {found.pairs:,} pairs compared are of designs with so many"
-            f" figures that nothing rarer than {told} was measured, not {spoken(threshold.share)}:"
-            " of these, a pair is told if it is closer than all that was measured"
-        )
-    if found.same:
-        notes.append(
-            f"{found.same:,} pair{'s' * (found.same != 1)} left out: the same number, or the same"
-            " sheet, on both sides"
-        )
-    return notes
+    place = folder.resolve().parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise _unwritten(folder, error) from error
 
 
 def write_kept(
@@ -231,8 +158,8 @@ def write_kept(
         for side in ("picture", "other")
     }
     drawn = {name: base64.b64encode(png).decode() for name, png in pictures.items() if name in used}
-    settled = {**told, "new": [_settled(pair) for pair in told["new"]]}
-    whole = {**settled, "pictures": drawn}
+    kept = {**told, "new": [settled(pair) for pair in told["new"]]}
+    whole = {**kept, "pictures": drawn}
     text = json.dumps({**whole, "sha256": digest_of(whole)}, indent=1, ensure_ascii=False)
     html = page(told, pictures)
     try:
@@ -244,11 +171,8 @@ def write_kept(
             (stage / JSON).write_text(text, encoding="utf-8")
             (stage / HTML).write_text(html, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be written: {error.strerror}",
-            hint="make room or choose another folder with -o: nothing was noted as told",
-        ) from error
-    return settled
+        raise _unwritten(folder, error) from error
+    return kept
 
 
 def _is_ours(folder: Path) -> bool:
@@ -260,6 +184,13 @@ def _is_ours(folder: Path) -> bool:
             hint="choose another folder with -o",
         )
     return True
+
+
+def _unwritten(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{folder} cannot be written: {error.strerror}",
+        hint="make room, or choose another folder with -o: nothing was noted as told",
+    )
 
 
 def _refused(path: Path, why: str) -> ConfigError:
@@ -279,46 +210,48 @@ def _order(pair: Told) -> tuple[bool, float, float, Pair]:
     return not beyond, 0.0 if beyond else pair["share"], -pair["score"], _key(pair)
 
 
-def _pair_as_data(pair: Close, day: str, pictures: dict[str, bytes]) -> Told:
-    strength, best = pair.strength, pair.best
-    matched, of = sum(view.matches for view in pair.views), len(pair.views)
-    return {
-        "new": _facts(pair.new, of),
-        "own": _facts(pair.own, pair.own.figures_count),
-        "score": round(pair.score, 6),
-        "share": strength.share if strength else None,
-        "beyond": strength.beyond if strength else None,
-        "strength": strength.text if strength else None,
-        "sentence": strength.sentence if strength else "",
-        "best": {
-            "view": best.view,
-            "figure": best.figure.figure,
-            "score": round(best.score, 6),
-            "description": best.figure.description,
-        },
-        "matched": matched,
-        "of": of,
-        "views": [_view_as_data(view, pictures) for view in pair.views],
-        "told": day,
-    }
+_OR_NONE = type(None)
+_PAIR = {
+    "new": dict, "own": dict, "best": dict, "views": list, "score": float, "sentence": str,
+    "share": (float, _OR_NONE), "beyond": (bool, _OR_NONE), "strength": (str, _OR_NONE),
+    "matched": int, "of": int, "told": str,
+}  # fmt: skip
+_FACTS = {
+    "design": str, "title": str, "labels": list, "locarno": (str, _OR_NONE), "uspc": list,
+    "filed": (str, _OR_NONE), "published": (str, _OR_NONE), "applicants": list, "figures": int,
+    "where": str,
+}  # fmt: skip
+_BEST = {"view": int, "figure": int, "description": str}
+_VIEW = {
+    "view": int, "figure": int, "score": float, "picture": (str, _OR_NONE),
+    "other": (str, _OR_NONE),
+}  # fmt: skip
+_RUN = {"created": str, "source": str, "designs": int, "new": int}
 
 
-def _view_as_data(view: View, pictures: dict[str, bytes]) -> Told:
-    names = []
-    for png in (view.picture, view.other):
-        names.append(hashlib.sha256(png).hexdigest())
-        pictures[names[-1]] = png
-    return {
-        "view": view.view,
-        "figure": view.figure.figure,
-        "score": round(view.score, 6),
-        "matches": view.matches,
-        "picture": names[0],
-        "other": names[1],
-    }
+def _checked(pair: Any) -> Told:
+    """Return a pair that is as it was written, doubting it; else a ValueError, or one of `LIES`."""
+    for told, shape in ((pair, _PAIR), (pair["new"], _FACTS), (pair["own"], _FACTS)):
+        _shaped(told, shape)
+    for name in ("labels", "uspc", "applicants"):
+        if not all(isinstance(each, str) for side in ("new", "own") for each in pair[side][name]):
+            raise ValueError(f"{name} that are no texts")
+    best = _shaped(pair["best"], _BEST)
+    places = [_shaped(view, _VIEW)["view"] for view in pair["views"]]
+    if places != list(range(1, len(places) + 1)) or best["view"] not in places:
+        raise ValueError("views that do not count")
+    return settled(pair)
 
 
-def _settled(pair: Told) -> Told:
+def _shaped(told: Any, shape: Mapping[str, Any]) -> Told:
+    for name, kind in shape.items():
+        value = told[name]
+        if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
+            raise ValueError(f"{name} is {value!r}")
+    return dict(told)
+
+
+def settled(pair: Told) -> Told:
     """Return what is kept of a pair: the pictures of its best pair of figures alone."""
     best = pair["best"]["view"]
     views: Sequence[Told] = pair["views"]
@@ -326,19 +259,3 @@ def _settled(pair: Told) -> Told:
         view if view["view"] == best else {**view, "picture": None, "other": None} for view in views
     ]
     return {**pair, "views": kept}
-
-
-def _facts(design: Design | DesignRecord, figures: int) -> Told:
-    return {
-        "design": design.number,
-        "title": design.title,
-        "labels": list(design.labels),
-        "locarno": design.locarno,
-        "locarno_title": locarno_title(design.locarno) if design.locarno else None,
-        "uspc": list(design.uspc),
-        "filed": design.filed,
-        "published": design.published,
-        "applicants": list(design.applicants),
-        "figures": figures,
-        "where": design.where,
-    }
