@@ -20,23 +20,19 @@ import pytest
 from PIL import Image, ImageDraw
 
 from edge_retrieval.arrays import Pixels
-from edge_retrieval.cli import pictures
 from edge_retrieval.cli.pictures import (
     GAP,
-    Cell,
     Labelled,
     Tile,
-    cell_of,
-    chosen_kind,
     escape,
     hit_pictures,
-    kind_of_terminal,
     print_hit_pictures,
     print_pictures,
     row_of_pictures,
     strip,
 )
 from edge_retrieval.cli.sixel import to_sixel
+from edge_retrieval.cli.terminals import KINDS, Cell, cell_of, chosen_kind, kind_of_terminal
 from edge_retrieval.drawing import to_png
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.register import Register
@@ -372,7 +368,7 @@ def test_kittys_picture_has_its_room_and_the_label_stands_below_wherever_it_begi
 
 @pytest.mark.parametrize("kind", ["iterm", "sixel"])
 def test_the_others_leave_the_cursor_in_the_last_line_so_a_newline_goes_below(kind: str) -> None:
-    chosen = next(each for each in pictures.KINDS if each == kind)
+    chosen = next(each for each in KINDS if each == kind)
     text = row_of_pictures(chosen, [("1 chair", plain(9, 9)), ("2", plain(9, 9))], TILE)
     shown, labels = text.split("\n")
     assert shown.startswith("\x1b") and shown.endswith(("\x07", "\x1b\\"))

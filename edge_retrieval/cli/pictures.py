@@ -1,24 +1,17 @@
-"""Drawings in a terminal that can show them: side by side on white paper, named below.
-
-Which terminals can is told by the environment, never by asking: an answer may not come. Nothing
-but text goes to what is no terminal.
-"""
+"""Drawings in a terminal that can show them: side by side on white paper, named below."""
 
 from __future__ import annotations
 
 import base64
 import io
-import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TextIO, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
-import typer
-
-from edge_retrieval.cli.talk import answer, one_line, say, takes_any_letter
-from edge_retrieval.errors import ConfigError
+from edge_retrieval.cli.talk import answer, one_line, takes_any_letter
+from edge_retrieval.cli.terminals import Cell, PictureKind, PicturesOption, cell_of, chosen_kind
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,8 +19,18 @@ if TYPE_CHECKING:
     from edge_retrieval.register import Register
     from edge_retrieval.search import SearchResult
 
-PictureKind = Literal["kitty", "iterm", "sixel"]
-KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
+__all__ = [
+    "Labelled",
+    "PicturesOption",
+    "Tile",
+    "chosen_kind",
+    "escape",
+    "hit_pictures",
+    "print_hit_pictures",
+    "print_pictures",
+    "row_of_pictures",
+    "strip",
+]
 
 Labelled = tuple[str, bytes]
 """What stands below a picture, and its PNG."""
@@ -47,22 +50,6 @@ MOST_PIXELS = 320
 SIXEL_WIDTH = 1000
 """Pixels; xterm draws no wider sixel picture."""
 
-PicturesOption = Annotated[
-    str,
-    typer.Option(
-        "--pictures",
-        help="Show the drawings in the terminal: kitty, iterm, sixel or none."
-        " auto: as the terminal can.",
-    ),
-]
-
-
-class Cell(NamedTuple):
-    """What one letter takes on the screen, in pixels."""
-
-    width: int = 10
-    height: int = 20
-
 
 class Tile(NamedTuple):
     """What one picture takes on the screen, in cells, nearly square."""
@@ -76,87 +63,6 @@ class Tile(NamedTuple):
         """Return a square of so many rows, of fewer where the screen has not the width."""
         columns = max(1, min(width, round(rows * cell.height / cell.width)))
         return cls(columns, max(1, min(rows, round(columns * cell.width / cell.height))), cell)
-
-
-# ------------------------------------------------------------------ which
-
-
-def kind_of_terminal(environment: Mapping[str, str]) -> PictureKind | None:
-    """Return how a terminal shows pictures, by what it tells its programs; None: not at all.
-
-    TERM is believed first, as it is of the terminal itself; then the program that set
-    TERM_PROGRAM. Other variables outlive the terminal that set them: a window of another program
-    that was started from kitty has a KITTY_WINDOW_ID.
-    """
-    term = environment.get("TERM", "").lower()
-    program = environment.get("TERM_PROGRAM", "").lower()
-    if environment.get("TMUX") or environment.get("STY") or term.startswith(("tmux", "screen")):
-        return None  # they hold the screen, and pass on no picture
-    if term in ("", "dumb", "linux"):
-        return None
-    if term in ("xterm-kitty", "xterm-ghostty"):
-        return "kitty"
-    name = term.split("-")[0]
-    if name in ("foot", "mlterm", "yaft", "contour") or "sixel" in term:
-        return "sixel"
-    if program:
-        programs: dict[str, PictureKind] = {
-            "ghostty": "kitty",
-            "kitty": "kitty",
-            "iterm.app": "iterm",
-            "wezterm": "iterm",
-            "contour": "sixel",
-        }
-        return programs.get(program)
-    if environment.get("LC_TERMINAL") == "iTerm2":  # ssh passes it on
-        return "iterm"
-    if environment.get("MLTERM"):  # its TERM is that of xterm
-        return "sixel"
-    return "kitty" if environment.get("KITTY_WINDOW_ID") else None
-
-
-def chosen_kind(
-    wanted: str, *, stream: TextIO | None = None, environment: Mapping[str, str] | None = None
-) -> PictureKind | None:
-    """Return how to show pictures as the user asked; None where none are to be shown.
-
-    Args:
-        wanted: "auto", "none" or one of `KINDS`.
-        stream: Where they go; None: stdout. Where it is no terminal, none are shown.
-        environment: None: this process's.
-
-    Raises:
-        ConfigError: `wanted` is something else.
-    """
-    if wanted not in ("auto", "none", *KINDS):
-        raise ConfigError(
-            f"no way to show pictures is called {wanted!r}",
-            hint=f"choose from auto, {', '.join(KINDS)}, none",
-        )
-    kind = next((each for each in KINDS if each == wanted), None)
-    if wanted == "none" or not (stream or sys.stdout).isatty():
-        if kind:
-            say("note: pictures are shown in a terminal only, and here is none: left out")
-        return None
-    return kind or kind_of_terminal(os.environ if environment is None else environment)
-
-
-def cell_of(stream: TextIO) -> Cell:
-    """Return the size of a letter as the system knows it, else that of the VT340."""
-    try:
-        import fcntl  # not on Windows
-        import struct
-        import termios
-
-        packed = fcntl.ioctl(stream.fileno(), termios.TIOCGWINSZ, bytes(8))
-        rows, columns, width, height = struct.unpack("HHHH", packed)
-        cell = Cell(width // columns, height // rows)
-    except (ImportError, OSError, ValueError, ZeroDivisionError):
-        return Cell()
-    return cell if 4 <= cell.width <= 100 and 6 <= cell.height <= 200 else Cell()
-
-
-# ------------------------------------------------------------------ how
 
 
 def strip(pictures: Sequence[bytes], tile: Tile, *, exact: bool = False) -> bytes:
@@ -269,9 +175,6 @@ def _cell_text(text: str, columns: int) -> str:
     if cell_len(text) > columns and takes_any_letter():
         text = set_cell_size(text, columns - 1).rstrip() + "…"
     return set_cell_size(text, columns)
-
-
-# ------------------------------------------------------------------ where
 
 
 def print_pictures(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_retrieval.cli.pictures import PicturesOption, chosen_kind, print_pictures
 from edge_retrieval.cli.talk import (
     LEAST_WIDTH,
     JsonFlag,
@@ -26,6 +25,7 @@ from edge_retrieval.cli.talk import (
     takes_any_letter,
     write_text,
 )
+from edge_retrieval.cli.terminals import PicturesOption, chosen_kind
 
 if TYPE_CHECKING:
     from edge_retrieval.register import FigureRecord
@@ -51,6 +51,7 @@ def show(
 
     Example: edge-ret show USD0909824 --register my-register --html design.html
     """
+    from edge_retrieval.cli.pictures import print_pictures
     from edge_retrieval.evidence import design_page
     from edge_retrieval.filters import find_design
 
