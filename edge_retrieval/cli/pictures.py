@@ -194,7 +194,7 @@ def print_pictures(
 def print_hit_pictures(
     kind: PictureKind | None, pairs: Iterable[Labelled], *, rows: int = HIT_ROWS
 ) -> None:
-    """Show one row of drawings on stdout: as many of the first as fit the width.
+    """Show one row of drawings on stdout, below a blank line: as many as fit the width.
 
     So a search shows what it found, after its table and before it closes the register:
 
@@ -208,7 +208,7 @@ def print_hit_pictures(
         rows: Lines of text that each takes, without its label.
     """
     for text in islice(_rows_of(kind, pairs, rows), 1):
-        answer(text)
+        answer("\n" + text)
 
 
 def hit_pictures(result: SearchResult, register: Register) -> Iterator[Labelled]:
