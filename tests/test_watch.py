@@ -360,6 +360,7 @@ def test_what_is_closer_than_all_that_was_measured_is_told_and_so_it_is_said(
     [note] = told["notes"]
     assert "66 of the 66 pairs" in note
     assert "not 1 in 1,000,000" in note
+    assert told["chance"] == ""
     page = watch_html(told, {})
     assert f"{len(found.close)} new pairs closer than all that was measured among 6" in page
     assert "stronger than 1 in 1,000,000 among" not in page
@@ -452,6 +453,9 @@ def test_what_is_found_stands_on_stdout_and_all_else_does_not(
         "no new pair stronger than 1 in 100 among 3 designs compared with 8; "
     )
     assert "told before" in again.out
+    chance = "by chance 24 pairs of unrelated designs hold fewer than 1 as strong"
+    assert chance in outcome.out
+    assert chance[1:] in Path("watch/watch.html").read_text(encoding="utf-8")
 
 
 def test_another_threshold_tells_what_was_not_told(run: Run, mine: Path, tuesday: Path) -> None:

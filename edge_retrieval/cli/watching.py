@@ -222,4 +222,7 @@ def print_pairs(told: dict[str, Any]) -> None:
     line = statement(told)
     if earlier := told["counts"]["earlier"]:
         line += f"; {count(earlier, 'pair')} told before"
-    answer(one_line(f"  {line}" if rows else line))
+    indent = "  " if rows else ""
+    answer(one_line(f"{indent}{line}"))
+    if told["chance"]:
+        answer(f"{indent}{told['chance']}")

@@ -30,11 +30,12 @@ def watch_html(told: Told, pictures: Mapping[str, bytes]) -> str:
     """
     name = told["portfolio"]["name"]
     new, earlier = told["new"], told["earlier"]
+    chance = f" {escape(_capital(told['chance']))}." if told["chance"] else ""
     body = f"""<main>
 <header class="top">
 <h1>New designs close to <em>{escape(name)}</em></h1>
 <p>{escape(told["source"])}, watched on {escape(told["created"][:10])}.
-{escape(_capital(statement(told)))}.</p>
+{escape(_capital(statement(told)))}.{chance}</p>
 {"".join(f'<p class="note">Note: {escape(note)}.</p>' for note in told["notes"])}
 {_skipped(told["problems"])}
 </header>
@@ -259,6 +260,7 @@ article { display: grid; grid-template-columns: minmax(0, 36rem) minmax(0, 1fr);
  gap: .1rem clamp(1.5rem, 3vw, 2.6rem); padding: 1.8rem 0; border-bottom: 1px solid var(--line);
  align-items: start; }
 article > h2, .told { grid-column: 1 / -1; }
+main > article:last-child, .cards > article:last-child { border-bottom: 0; }
 h2 { display: flex; flex-wrap: wrap; gap: 0 .6rem; align-items: baseline; font-size: 1.1rem;
  font-weight: 400; }
 h2 b, h3 { font-weight: 600; overflow-wrap: anywhere; }

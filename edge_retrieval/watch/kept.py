@@ -6,9 +6,11 @@ The object in watch.json:
     created      when it was written
     portfolio    name, snapshot, fingerprint and bundle of its encoder, designs, figures
     source       what was watched now
-    threshold    share or score, and in words; filters: which designs of the portfolio, in words
+    threshold    share or score, and in words
+    filters      which designs of the portfolio were compared with, in words
     counts       designs, figures, pairs, same, own_designs, own_figures, front_pages, untold, close
                  (pairs as close as the threshold, old ones among them), new, earlier, skipped
+    chance       how many pairs would be told were all designs unrelated; "" where that is unknown
     notes        sentences
     problems     where and reason of what could not be read
     new          pairs that are told for the first time, strongest first

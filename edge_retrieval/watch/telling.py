@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from edge_retrieval.calibration import Strength
 from edge_retrieval.filters import Filters
 from edge_retrieval.provenance import now, versions
 from edge_retrieval.register import DesignRecord, Register
@@ -73,6 +74,7 @@ def report_of(
         },
         "filters": filters.text if filters else "",
         "counts": counts,
+        "chance": chance_of(found, threshold),
         "notes": notes_of(found, threshold),
         "problems": [{"where": p.where, "reason": p.reason} for p in found.problems],
         "new": new,
@@ -80,6 +82,14 @@ def report_of(
         "runs": [*kept.runs, run],
         "versions": versions(),
     }, pictures
+
+
+def chance_of(found: Watched, threshold: Threshold) -> str:
+    """Say how many pairs would be told were all designs unrelated; "" where nobody measured it."""
+    if threshold.share is None or found.untold or not found.pairs:
+        return ""
+    many = Strength(threshold.share, False).among(found.pairs)
+    return f"by chance {found.pairs:,} pairs of unrelated designs hold {many} as strong"
 
 
 def notes_of(found: Watched, threshold: Threshold) -> list[str]:
