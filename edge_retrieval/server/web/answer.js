@@ -1,13 +1,13 @@
 // The head of the answer: what was compared, the class it points to, alarms, active filters.
 
-import { $, button, capital, classOf, counted, fill, h, icon, paper } from "./dom.js";
+import { $, button, capital, classOf, counted, fill, h, icon, paper, titleOf } from "./dom.js";
 import { chips } from "./chips.js";
 import { openCompare } from "./compare.js";
 import { openDesign } from "./design.js";
 import { openExport } from "./exports.js";
 import { changeFilters, on, state } from "./state.js";
 import { designOf } from "./search.js";
-import { layoutSwitch } from "./hits.js";
+import { layoutSwitch, orderChoice } from "./hits.js";
 
 /** Draw the head whenever the answer changes. */
 export function showAnswer() {
@@ -27,8 +27,13 @@ function titleRow() {
     "div",
     { class: "title-row" },
     h("h1", {}, "Designs like ", h("em", {}, nameOfQuery())),
-    state.result && layoutSwitch(),
-    state.result && button("Export", { name: "down", title: "Export (e)", onclick: openExport }),
+    h(
+      "div",
+      { class: "tools" },
+      state.result?.hits.length > 1 && orderChoice(),
+      state.result?.hits.length > 0 && layoutSwitch(),
+      state.result && button("Export", { name: "down", title: "Export (e)", onclick: openExport }),
+    ),
   );
 }
 
@@ -87,7 +92,7 @@ function alarm(told) {
     h(
       "div",
       {},
-      h("p", { class: "number" }, h("b", {}, told.design), " ", told.title),
+      h("p", { class: "number" }, h("b", {}, told.design), " ", titleOf(told)),
       h("p", {}, classOf(told)),
       h("p", { class: "soft" }, `${capital(told.sentence)}${/[.!]$/.test(told.sentence) ? "" : "."}`),
       h(

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { classTree } from "./classes.js";
-import { $, button, classOf, counted, fill, h, paper } from "./dom.js";
+import { $, button, classOf, counted, fill, h, paper, titleOf } from "./dom.js";
 import { openDesign } from "./design.js";
 import { searchWithDesign } from "./intake.js";
 import { complain, say } from "./notices.js";
@@ -80,8 +80,9 @@ function card(design) {
     {},
     h("button", { type: "button", class: "picture", "aria-label": `Open ${design.number}`, onclick: () => openDesign(design.number) }, paper(design.picture, "")),
     h("h2", {}, design.number),
-    design.title && h("p", { class: "title" }, design.title),
-    h("p", { class: "soft" }, [classOf(design), counted(design.figures, "figure"), design.published ?? design.filed].filter(Boolean).join(" · ")),
+    design.title && h("p", { class: "title" }, titleOf(design)),
+    h("p", { class: "soft clamp", title: classOf(design) }, classOf(design)),
+    h("p", { class: "soft" }, [design.published ?? design.filed, counted(design.figures, "figure")].filter(Boolean).join(" · ")),
     button("Search with it", { class: "link", "aria-label": `Search with ${design.number}`, onclick: () => searchWithDesign(design) }),
   );
 }

@@ -1,6 +1,6 @@
 // Side by side, pair by pair; or one drawing laid over the other.
 
-import { button, capital, classOf, fill, h, icon, paper } from "./dom.js";
+import { button, capital, classOf, fill, h, icon, paper, titleOf } from "./dom.js";
 import { flagButton } from "./flags.js";
 import { complain } from "./notices.js";
 import { overlay } from "./overlay.js";
@@ -17,17 +17,17 @@ let chosen = 0; // the pair that lies in the overlay
 const title = h("h2", { id: "compare-title" }, "Compare");
 const bar = h("div", { class: "tools compare-bar" });
 const told = h("p", { class: "soft told" });
-const body = h("div", { class: "compare-body" });
+const body = h("div", { class: "compare-body", tabindex: 0, autofocus: true, role: "group", "aria-label": "Drawings" });
 const dialog = h("dialog", { class: "compare", "aria-labelledby": "compare-title" }, h("header", {}, title, bar), told, body);
 document.body.append(dialog);
 dialog.addEventListener("keydown", keys);
 
 /** Compare a design with the query, or with another design. */
 export async function openCompare(design, { with: other = hasQuery() ? QUERY : design } = {}) {
-  Object.assign(state, { comparing: true });
   [left, right, mode, sides] = [other, design, "side", null];
+  const loading = load(); // the bar is there before the dialog looks for what to focus
   if (!dialog.open) dialog.showModal();
-  await load();
+  await loading;
 }
 
 async function load() {
@@ -46,13 +46,14 @@ async function load() {
   }
 }
 
+const nameOf = (side) => (side === QUERY ? "Your drawing" : side);
 const bestPair = () => sides.pairs.reduce((best, pair, i) => (pair.score > sides.pairs[best].score ? i : best), 0);
 
 function draw() {
   drawBar();
-  told.textContent = [capital(sides.told), [classOf(sides.design), sides.design.title].filter(Boolean).join(", ")].filter(Boolean).join(" · ");
+  told.textContent = [capital(sides.told), [classOf(sides.design), titleOf(sides.design)].filter(Boolean).join(", ")].filter(Boolean).join(" · ");
   if (mode === "side") fill(body, pairRows());
-  else fill(body, overlay(sides, chosen, (i) => (chosen = i)));
+  else fill(body, overlay(sides, chosen, { names: [nameOf(left), nameOf(right)], turned: (i) => (chosen = i) }));
 }
 
 function drawBar() {
@@ -65,7 +66,7 @@ function drawBar() {
   };
   const choice = (name, value, values, change) =>
     h("select", { "aria-label": name, "data-key": name, onchange: (event) => change(event.target.value) }, values.map((one) =>
-      h("option", { value: one, selected: one === value }, one === QUERY ? "Your drawing" : label(one))));
+      h("option", { value: one, selected: one === value }, one === QUERY ? nameOf(one) : label(one))));
   const modeButton = (name, text) => button(text, { class: "choice", "aria-pressed": String(mode === name), onclick: () => setMode(name), "data-key": name });
   fill(
     bar,
@@ -103,7 +104,7 @@ function pairRows() {
   const used = new Set(sides.pairs.map((pair) => pair.right));
   const others = sides.right.map((one, i) => ({ one, i })).filter(({ i }) => !used.has(i));
   return [
-    h("div", { class: "pair pair-names", "aria-hidden": "true" }, h("span", {}, left === QUERY ? "Your drawing" : left), h("span", {}), h("span", {}, right)),
+    h("div", { class: "pair pair-names", "aria-hidden": "true" }, h("span", {}, nameOf(left)), h("span", {}), h("span", {}, right)),
     h("ol", { class: "pairs", "aria-label": "Pairs of views" }, sides.pairs.map(pairRow)),
     others.length > 0 && h("section", { class: "rest" }, h("h3", {}, `Other figures of ${right}`),
       h("div", { class: "strip" }, others.map(({ one, i }) => drawing(sides.right, i, one.name.replace(/ of .*/, ""))))),

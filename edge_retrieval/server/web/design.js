@@ -1,6 +1,6 @@
 // One design: all that the register knows of it, all its drawings.
 
-import { button, capital, classOf, fill, h, paper } from "./dom.js";
+import { button, capital, classOf, fill, h, paper, titleOf } from "./dom.js";
 import { openCompare } from "./compare.js";
 import { flagButton } from "./flags.js";
 import { searchWithDesign } from "./intake.js";
@@ -11,7 +11,7 @@ import { openZoom } from "./zoom.js";
 
 let shown = null; // what the keys act on: {design, hit}
 
-const body = h("div", { class: "design-body" });
+const body = h("div", { class: "design-body", tabindex: 0, autofocus: true });
 const title = h("h2", { id: "design-title" });
 const tools = h("div", { class: "tools" });
 const dialog = h("dialog", { class: "design", "aria-labelledby": "design-title" }, h("header", {}, title, tools), body);
@@ -36,7 +36,7 @@ export async function openDesign(number, hit = null) {
 }
 
 function draw(design, hit) {
-  fill(title, h("b", {}, design.number), design.title && h("span", { class: "title" }, design.title));
+  fill(title, h("b", {}, design.number), design.title && h("span", { class: "title" }, titleOf(design)));
   fill(
     tools,
     hasQuery() && button("Compare", { name: "compare", class: "small", title: "Compare (c)", onclick: compare }),

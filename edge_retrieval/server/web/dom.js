@@ -26,7 +26,6 @@ const PATHS = {
   compare: "M4 5h6v14H4zM14 5h6v14h-6z",
   flag: "M6 21V4h11l-2.5 4L17 12H6",
   like: "M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zM15.5 15.5L21 21",
-  open: "M8 5h11v11M19 5L6 18",
   chevron: "M9 6l6 6-6 6",
   left: "M15 6l-6 6 6 6",
   minus: "M5 12h14",
@@ -68,6 +67,12 @@ export function paper(source, alt, attributes = {}) {
 /** "1 figure", "1,200 figures". */
 export function counted(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** The title as one reads it: offices write them in capitals. */
+export function titleOf({ title }) {
+  if (!title || title !== title.toUpperCase()) return title ?? "";
+  return capital(title.toLowerCase());
 }
 
 /** The class with its heading. */

@@ -13,7 +13,7 @@ const FORMATS = [
   ["csv", "Citations", "CSV: a line for each design, for tables and office actions"],
 ];
 
-const notes = h("textarea", { id: "notes", rows: 4, placeholder: "What was searched and why; what was found", oninput: () => {
+const notes = h("textarea", { id: "notes", rows: 4, autofocus: true, placeholder: "What was searched and why; what was found", oninput: () => {
   state.notes = notes.value;
   state.unsaved = true;
 } });

@@ -54,19 +54,23 @@ function draw() {
   return counts();
 }
 
-// A class stays in the tree when another is chosen: its counts are those of all other filters.
+// A class stays in the tree when another is chosen: counts are those under all other filters.
 async function counts() {
   counting?.abort();
   const mine = new AbortController();
   counting = mine;
   const set = setFilters();
-  const without = (...gone) => ({ filters: Object.fromEntries(Object.entries(set).filter(([name]) => !gone.includes(name))) });
+  const answers = new Map(); // most questions are the same: few filters are set
+  const count = (...gone) => {
+    const filters = Object.fromEntries(Object.entries(set).filter(([name]) => !gone.includes(name)));
+    const asked = JSON.stringify(filters);
+    if (!answers.has(asked)) answers.set(asked, post("/api/facets", { filters }, mine.signal));
+    return answers.get(asked);
+  };
   try {
-    const byClass = await post("/api/facets", without("classes", "not_classes"), mine.signal);
-    const byName = await post("/api/facets", without("applicants", "not_applicants", "sources", "not_sources"), mine.signal);
-    tree.show(byClass.classes);
-    showYears(byClass.years);
-    showNames(byName);
+    tree.show((await count("classes", "not_classes")).classes);
+    showYears((await count("before", "after")).years);
+    showNames(await count("applicants", "not_applicants", "sources", "not_sources"));
   } catch (error) {
     if (error.status !== 400) complain(error); // the search tells what is wrong with a filter
   }
@@ -109,7 +113,9 @@ function showYears(told) {
   const all = told.length > 1 ? told : [];
   years.hidden = !all.length;
   fill(years, all.map(({ year, count }) => {
-    const bar = h("span", {});
+    const { before: end, after: start } = state.filters;
+    const inside = (!end || String(year) < end) && (!start || String(year) >= start.slice(0, 4));
+    const bar = h("span", { class: (end || start) && inside ? "inside" : "" });
     bar.style.height = `${Math.max(6, (100 * count) / most)}%`;
     return h("button", { type: "button", "aria-label": `Only designs before ${Number(year) + 1}: ${count} are of ${year}`, title: `${year}: ${count}. Click: before ${Number(year) + 1}`, onclick: () => changeFilters({ before: String(Number(year) + 1) }) }, bar);
   }), all.length > 0 && h("span", { class: "soft ends" }, h("span", {}, String(all[0].year)), h("span", {}, String(all.at(-1).year))));

@@ -1,6 +1,6 @@
 // What the examiner marks as relevant, with a note; kept over searches until the page is closed.
 
-import { $, button, classOf, datesOf, fill, h, paper } from "./dom.js";
+import { $, button, classOf, datesOf, fill, h, paper, titleOf } from "./dom.js";
 import { openCompare } from "./compare.js";
 import { openDesign } from "./design.js";
 import { openExport } from "./exports.js";
@@ -50,7 +50,7 @@ export function noteField(item, design) {
   const place = item.querySelector(".note-place");
   const number = numberOf(design);
   const flag = state.flags.get(number);
-  item.classList.toggle("flagged", Boolean(flag));
+  item.classList.toggle("marked", Boolean(flag));
   if (!flag) return fill(place);
   const field = place.querySelector("textarea");
   if (field) {
@@ -109,7 +109,7 @@ function item(number, flag) {
     h(
       "div",
       { class: "about" },
-      h("h2", {}, h("b", {}, number), " ", h("span", { class: "title" }, design.title)),
+      h("h2", {}, h("b", {}, number), " ", h("span", { class: "title" }, titleOf(design))),
       h("p", {}, classOf(design)),
       h("p", { class: "soft" }, [datesOf(design), (design.applicants ?? []).join("; "), design.rank && `rank ${design.rank}, score ${design.score.toFixed(3)}`].filter(Boolean).join(" · ")),
       noteInput(number, flag),

@@ -1,6 +1,6 @@
 // The designs found: each with all its views, those that match marked.
 
-import { $, button, capital, classOf, datesOf, fill, h, icon, paper } from "./dom.js";
+import { $, button, capital, classOf, datesOf, fill, h, icon, paper, titleOf } from "./dom.js";
 import { openCompare } from "./compare.js";
 import { openDesign } from "./design.js";
 import { flagButton, noteField } from "./flags.js";
@@ -11,10 +11,37 @@ import { openZoom } from "./zoom.js";
 
 let drawn = null; // the result that is on the page: flags and busy marks do not redraw it
 let layout = "list";
+let order = "score";
+
+const ORDERS = {
+  score: ["Best first", (one, other) => one.rank - other.rank],
+  newest: ["Newest first", (one, other) => dateOf(other).localeCompare(dateOf(one)) || one.rank - other.rank],
+  oldest: ["Oldest first", (one, other) => (dateOf(one) || "9").localeCompare(dateOf(other) || "9") || one.rank - other.rank],
+  class: ["By class", (one, other) => classOf(one).localeCompare(classOf(other)) || one.rank - other.rank],
+};
+const dateOf = (hit) => hit.published ?? hit.filed ?? "";
 
 /** Draw the hits whenever there is another answer. */
 export function showHits() {
   on("result", draw);
+}
+
+/** The hits in the order in which they stand on the page. */
+export function orderedHits() {
+  return [...(state.result?.hits ?? [])].sort(ORDERS[order][1]);
+}
+
+/** Choose the order of the hits that are shown; their ranks stay. */
+export function orderChoice() {
+  return h("select", { "aria-label": "Order", onchange: (event) => sortBy(event.target.value) },
+    Object.entries(ORDERS).map(([name, [words]]) => h("option", { value: name, selected: name === order }, words)));
+}
+
+function sortBy(name) {
+  order = name;
+  const items = new Map([...$("hits").children].map((item) => [item.dataset.design, item]));
+  $("hits").append(...orderedHits().map((hit) => items.get(hit.design)));
+  here(0);
 }
 
 /** Choose between the list with all views and the grid of best views. */
@@ -39,7 +66,8 @@ function draw() {
   if (!more) fill(place);
   place.append(...fresh.map(card));
   drawn = state.result;
-  if (more) focusHit(place.children.length - fresh.length);
+  if (order !== "score") sortBy(order);
+  if (more && order === "score") focusHit(place.children.length - fresh.length);
   return fill($("tail"), tail());
 }
 
@@ -65,7 +93,7 @@ function card(hit) {
     { class: "hit", "data-design": hit.design },
     h(
       "article",
-      { tabindex: hit.rank === 1 ? 0 : -1, "aria-labelledby": name, onfocus: () => here(hit.rank - 1), onkeydown: (event) => openByKey(event, hit) },
+      { tabindex: hit.rank === 1 ? 0 : -1, "aria-labelledby": name, onfocus: () => here([...item.parentElement.children].indexOf(item)), onkeydown: (event) => openByKey(event, hit) },
       h("span", { class: "rank", "aria-label": `Rank ${hit.rank}` }, String(hit.rank)),
       best(hit),
       h("div", { class: "about" }, facts(hit, name), actions(hit), h("div", { class: "note-place" }), strip(hit)),
@@ -86,7 +114,12 @@ function facts(hit, name) {
   return h(
     "div",
     { class: "facts" },
-    h("h3", { id: name }, h("b", {}, hit.design), hit.title && h("span", { class: "title" }, hit.title)),
+    h(
+      "h3",
+      { id: name },
+      h("button", { type: "button", class: "open", title: "Open (Enter)", onclick: () => openDesign(hit.design, hit) }, hit.design),
+      hit.title && h("span", { class: "title" }, titleOf(hit)),
+    ),
     h("p", { class: "score" }, h("span", { class: "bar", "aria-hidden": "true" }, bar(hit.score)), h("span", { class: "figure", title: "Score: 1 is the same drawing" }, score), h("span", { class: "soft strength" }, strengthOf(hit))),
     h("p", { class: "matches" }, capital(hit.sentence)),
     h("p", { class: "class" }, classOf(hit)),
@@ -115,7 +148,6 @@ function actions(hit) {
     button("Compare", { name: "compare", class: "small", "aria-label": `Compare ${of}`, title: "Compare (c)", onclick: () => openCompare(of) }),
     flagButton(hit),
     button("More like this", { name: "like", class: "small", "aria-label": `Search with ${of}`, onclick: () => searchWithDesign({ number: of, title: hit.title }) }),
-    button("Details", { name: "open", class: "small", "aria-label": `Open ${of}`, title: "Open (Enter)", onclick: () => openDesign(of, hit) }),
   );
 }
 

@@ -4,7 +4,7 @@ import { $, button, h } from "./dom.js";
 import { openCompare } from "./compare.js";
 import { openExport } from "./exports.js";
 import { toggleFlag } from "./flags.js";
-import { focusHit, zoomHit } from "./hits.js";
+import { focusHit, orderedHits, zoomHit } from "./hits.js";
 import { chooseFiles, searchWithDesign } from "./intake.js";
 import { state } from "./state.js";
 
@@ -59,7 +59,7 @@ function leave(event) {
 }
 
 const inHits = (element) => element.matches(".hit > article");
-const hit = () => (location.hash === "#browse" || location.hash === "#flagged" ? undefined : state.result?.hits[state.current]);
+const hit = () => (location.hash === "#browse" || location.hash === "#flagged" ? undefined : orderedHits()[state.current]);
 const withHit = (act) => () => hit() && act(hit());
 const focused = () => document.activeElement?.closest(".hit");
 const step = (by) => focusHit(focused() ? state.current + by : state.current);

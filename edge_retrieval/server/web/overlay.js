@@ -5,8 +5,8 @@ import { panzoom } from "./panzoom.js";
 
 const kept = { opacity: 50, tint: true }; // stays while one turns from pair to pair
 
-/** Make the overlay of a pair; `turned(i)` is told when another pair is chosen. */
-export function overlay(sides, first, turned) {
+/** Make the overlay of a pair of two `names`; `turned(i)` is told when another pair is chosen. */
+export function overlay(sides, first, { names, turned }) {
   let pair = sides.pairs[first] ?? { left: 0, right: 0, mirrored: false };
   const under = h("img", { alt: "", draggable: "false" });
   const over = h("img", { alt: "", draggable: "false" });
@@ -31,7 +31,7 @@ export function overlay(sides, first, turned) {
     sheet.style.opacity = String(Math.min(1, 2 * share));
     stage.classList.toggle("tint", tint.checked);
     over.classList.toggle("flip", flip.checked);
-    opacity.setAttribute("aria-valuetext", share === 0.5 ? "both" : `${Math.round(100 * share)} % towards the right drawing`);
+    opacity.setAttribute("aria-valuetext", share === 0.5 ? "both alike" : `${Math.round(100 * share)} % towards ${names[1]}`);
   }
 
   function load() {
@@ -76,12 +76,12 @@ export function overlay(sides, first, turned) {
     h(
       "div",
       { class: "controls" },
-      h("div", { class: "slider" }, h("label", { for: "opacity", class: "end left" }, "Left"), opacity, h("span", { class: "end right", "aria-hidden": "true" }, "Right")),
+      h("div", { class: "slider" }, h("label", { for: "opacity", class: "end left" }, names[0]), opacity, h("span", { class: "end right", "aria-hidden": "true" }, names[1])),
       h("label", { class: "check" }, tint, h("span", {}, "Colour the differences")),
-      h("label", { class: "check" }, flip, h("span", {}, "Flip the right one")),
+      h("label", { class: "check" }, flip, h("span", {}, `Flip ${names[1]}`)),
       h("div", { class: "choice-row" }, leftChoice, rightChoice),
       button("Put back", { name: "fit", class: "small", title: "Put back (0)", onclick: () => view.fit() }),
-      h("p", { class: "soft" }, "Drag moves the right drawing, the wheel scales it; arrow keys, + and - do the same."),
+      h("p", { class: "soft" }, "Drag to move the upper drawing, wheel or pinch to scale it; the arrow keys, + and - do the same."),
     ),
   );
 }

@@ -1,6 +1,6 @@
 // The panel of the query: every drawing with the views found on it.
 
-import { button, counted, fill, h, icon, paper, $ } from "./dom.js";
+import { button, counted, fill, h, icon, paper, titleOf, $ } from "./dom.js";
 import { chooseFiles, clearQuery, readAgain, removeDrawing } from "./intake.js";
 import { activeFigures, on, state, tell } from "./state.js";
 import { designOf, viewsOfDesign } from "./search.js";
@@ -14,7 +14,7 @@ export function showQuery() {
 
 function draw() {
   const focused = document.activeElement?.closest("#query [data-key]")?.dataset.key;
-  fill($("query"), head(), state.design ? designCard() : state.drawings.map(drawingCard), foot());
+  fill($("query"), head(), h("div", { class: "source-list" }, state.design ? designCard() : state.drawings.map(drawingCard)), foot());
   if (focused) $("query").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
@@ -25,7 +25,7 @@ function head() {
     { class: "panel-head" },
     h("h2", {}, "Searched with"),
     views > 0 && h("span", { class: "soft" }, counted(views, "view")),
-    button("Start anew", { class: "link", onclick: clearQuery, "data-key": "clear" }),
+    button("Clear", { class: "link", "aria-label": "Clear the query and start anew", onclick: clearQuery, "data-key": "clear" }),
   );
 }
 
@@ -40,9 +40,10 @@ function foot() {
 function drawingCard(drawing) {
   const several = drawing.figures.length > 1;
   const told = several ? `${drawing.figures.length} views found` : "";
+  const alone = state.drawings.length === 1;
   return h(
     "div",
-    { class: `source ${drawing.state}`, role: "group", "aria-label": drawing.name },
+    { class: `source ${drawing.figures.some((figure) => figure.on) || !drawing.figures.length ? "" : "off"} ${several ? "several" : "single"} ${alone ? "alone" : ""}`, role: "group", "aria-label": drawing.name },
     h(
       "div",
       { class: "source-head" },
@@ -105,7 +106,7 @@ function designCard() {
     "div",
     { class: "source", role: "group", "aria-label": design.number },
     h("div", { class: "source-head" }, h("span", { class: "name" }, design.number), h("span", { class: "soft" }, "registered")),
-    design.title && h("p", { class: "soft" }, design.title),
+    design.title && h("p", { class: "soft" }, titleOf(design)),
     place,
   );
 }

@@ -1,7 +1,7 @@
 // The first sight: where to drop the drawings, what is searched, and a way to try it at once.
 
 import { get } from "./api.js";
-import { $, counted, fill, h, icon, paper } from "./dom.js";
+import { $, counted, fill, h, icon, paper, titleOf } from "./dom.js";
 import { chooseFiles, searchWithDesign } from "./intake.js";
 import { complain } from "./notices.js";
 import { state } from "./state.js";
@@ -23,7 +23,7 @@ export function showStart() {
   );
   fill(
     $("start"),
-    h("h1", {}, "Which registered designs look like this one?"),
+    h("h1", {}, "Which registered designs look like this?"),
     size,
     drop,
     h("div", { class: "try" }, h("h2", {}, "No drawing at hand? Search with a design of the register"), samples,
@@ -42,7 +42,7 @@ export async function fillStart() {
     const pages = await Promise.all(places.map((offset) => get(`/api/designs?offset=${offset}&limit=1`)));
     fill(samples, pages.flatMap((page) => page.designs).map((design) =>
       h("li", {}, h("button", { type: "button", class: "picture", "aria-label": `Search with ${design.number} ${design.title ?? ""}`, onclick: () => searchWithDesign(design) },
-        paper(design.picture, ""), h("span", { class: "caption" }, design.title || design.number)))));
+        paper(design.picture, ""), h("span", { class: "caption" }, titleOf(design) || design.number)))));
   } catch (error) {
     complain(error);
   }

@@ -8,7 +8,7 @@ let at = 0;
 let view = null;
 
 const image = h("img", { alt: "", draggable: "false" });
-const stage = h("div", { class: "stage" }, image);
+const stage = h("div", { class: "stage", tabindex: 0, autofocus: true, role: "group", "aria-label": "Drawing: arrows move, + and - scale, 0 fits" }, image);
 const title = h("h2", { id: "zoom-title" });
 const scale = h("output", { class: "soft", "aria-live": "off" });
 const turns = h("div", { class: "turns" });
