@@ -216,7 +216,7 @@ def searched(
     place: Here | There, queries: list[Path], register: Path
 ) -> list[list[tuple[str, float]]]:
     """Search with every drawing; (design, score) best first."""
-    found = place.run("search", *queries, "-r", register, "-k", str(K))
+    found = place.run("search", "--each", *queries, "-r", register, "-k", str(K))
     return [[(h["design"], h["score"]) for h in result["hits"]] for result in found["results"]]
 
 

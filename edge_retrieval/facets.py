@@ -29,13 +29,13 @@ class ClassCount(NamedTuple):
     Attributes:
         code: Its label: "06-01".
         title: Its heading; "" if it is not of Locarno.
-        count: Designs.
+        designs: How many.
         children: Its subclasses, in the order of their codes.
     """
 
     code: str
     title: str
-    count: int
+    designs: int
     children: tuple[ClassCount, ...]
 
 
@@ -74,8 +74,8 @@ def facets(register: Register, filters: Filters | None = None) -> Facets:
 
     def left(without: Sequence[str]) -> NDArray[np.bool_]:
         """Return (D,): the designs that the filters but those named leave."""
-        empty = {name: None if name in ("before", "after") else () for name in without}
-        chosen = filters._replace(**empty).choose(columns, where=register.folder)
+        kept = {name: value for name, value in filters._asdict().items() if name not in without}
+        chosen = Filters(**kept).choose(columns, where=register.folder)
         rows = columns.design_of
         drawn = np.zeros(len(columns.alive), bool)
         drawn[rows if chosen.rows is None else rows[chosen.rows]] = True

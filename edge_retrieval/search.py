@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.answers import Alarm, Hit, SearchResult, ViewMatch
 from edge_retrieval.arrays import Embeddings
-from edge_retrieval.calibration import Strength
 from edge_retrieval.encoder import Encoder, embed_figures
 from edge_retrieval.errors import ConfigError, RegisterError
 from edge_retrieval.filters import Chosen, Filters
@@ -23,6 +23,9 @@ from edge_retrieval.plan import plan as make_plan
 from edge_retrieval.query import Query, query_from_bytes, query_of_design, same_views, together
 from edge_retrieval.register import FigureRecord, Register
 from edge_retrieval.voting import VOTERS, ClassVote, vote
+
+if TYPE_CHECKING:
+    from edge_retrieval.calibration import Strength
 
 __all__ = [
     "Alarm",

@@ -73,21 +73,24 @@ def test_the_page_shows_every_query_and_every_hit(
             assert hit.design.number in page.text
             assert f"{hit.score:.3f}" in page.text
     assert page.tags.count("li") == 14
+    assert page.tags.count("article") == 14  # and each side by side with the query
     assert page.text.count("Compared exactly with all 7 designs (19 figures)") == 2
     assert str(locarno_title("06-04")) in page.text
     assert "Published 2021-03-02" in page.text
-    assert "Figure 1 of 1, like your figure 1" in page.text
+    assert "Figure 1 of 1, like view 1" in page.text
 
 
 def test_the_pictures_of_queries_and_hits_are_in_the_page(
     register: Register, results: list[SearchResult]
 ) -> None:
     page = Page(to_html(results, register=register))
-    assert len(page.addresses) == 1 + 2 + 14
+    assert len(page.addresses) > 1 + 2 + 14
     prefix = "data:image/png;base64,"
     pictures = [base64.b64decode(address.removeprefix(prefix)) for address in page.addresses]
     assert all(from_png(picture).size for picture in pictures)
-    assert register.picture(results[0].hits[0].figure.row) in pictures
+    for result in results:
+        for hit in result.hits:
+            assert all(register.picture(view.figure.row) in pictures for view in hit.views)
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing(

@@ -44,7 +44,7 @@ def records(register: Register) -> list[DesignRecord]:
 
 
 def flat(classes: tuple[ClassCount, ...]) -> dict[str, int]:
-    return {c.code: c.count for c in classes} | {
+    return {c.code: c.designs for c in classes} | {
         code: count for c in classes for code, count in flat(c.children).items()
     }
 

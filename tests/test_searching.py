@@ -95,7 +95,7 @@ def test_the_plan_is_told_on_stderr_and_in_json(run: Run, query: Path) -> None:
 def test_designs_whose_files_have_gone_are_found_and_told_once(run: Run, query: Path) -> None:
     assert "have gone" not in run("search", query, "-r", "mine").err
     shutil.rmtree(query.parents[4] / "table")
-    done = run("search", query, query, "-r", "mine", "--json")
+    done = run("search", query, query, "--each", "-r", "mine", "--json")
     assert done.code == 0
     assert len(json.loads(done.out)["results"][1]["hits"]) == 4
     assert done.err.count("have gone") == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,6 @@ import typer
 
 from edge_retrieval.cli.talk import (
     EXIT_SKIPPED,
-    STDIN,
     BackendOption,
     JsonFlag,
     RegisterOption,
@@ -22,14 +21,18 @@ from edge_retrieval.cli.talk import (
     one_line,
     print_json,
     print_table,
-    read_drawing,
     say,
     write_text,
 )
-from edge_retrieval.errors import DrawingError
+from edge_retrieval.cli.terminals import PicturesOption, chosen_kind
 
 if TYPE_CHECKING:
-    from edge_retrieval.search import SearchResult
+    from edge_retrieval.arrays import Embeddings
+    from edge_retrieval.cli.asking import Asking
+    from edge_retrieval.encoder import Encoder
+    from edge_retrieval.filters import Filters
+    from edge_retrieval.register import Register
+    from edge_retrieval.search import Query, SearchResult
 
 
 ALONE = 8
@@ -44,7 +47,10 @@ def several(*names: str, help: str) -> Any:
 def search(
     drawings: Annotated[
         list[Path] | None,
-        typer.Argument(help="Drawings to search with; the sample's own if none is named."),
+        typer.Argument(
+            help="Drawings to search with, or folders of them: views of one product. Or a design"
+            " of the register, by its number. The sample's own drawing if none is named."
+        ),
     ] = None,
     register_path: RegisterOption = None,
     k: Annotated[int, typer.Option("-k", help="Designs to show.", min=1)] = 10,
@@ -92,45 +98,58 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say how the register was searched, and why so.")
     ] = False,
+    each: Annotated[
+        bool,
+        typer.Option("--each", help="Search with each drawing alone: they are different products."),
+    ] = False,
     whole: Annotated[
         bool, typer.Option("--whole", help="Take each drawing as one figure: do not cut it.")
     ] = False,
     html: Annotated[
         Path | None, typer.Option("--html", help="Also write one page to look at and keep.")
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record", help="Also write a record that edge-ret replay proves."
+        ),
+    ] = None,
+    without_drawings: Annotated[
+        bool,
+        typer.Option(
+            "--without-drawings", help="Keep the drawings out of the record: only their hashes."
+        ),
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Also write the designs found as a table.")
+    ] = None,
+    notes: Annotated[
+        str, typer.Option("--notes", help="What to write into the page and the record.")
+    ] = "",
+    pictures: PicturesOption = "auto",
     backend: BackendOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Rank the designs of a register by how much they look like each drawing.
+    """Rank the designs of a register by how much they look like a product, in all its views.
 
-    Example: edge-ret search drawing.png --register my-register --class 06-01 --html hits.html
+    Example: edge-ret search front.png side.png -r my-register --class 06-01 --html hits.html
     """
+    from edge_retrieval.cli.asking import ask, refuse_nothing
     from edge_retrieval.encoder import load_encoder
     from edge_retrieval.filters import Filters
-    from edge_retrieval.search import query_from_bytes
-    from edge_retrieval.search import search as run_search
 
     if not drawings:
         from edge_retrieval.sample import sample_query
 
         drawings = [sample_query()]
         say("drawing: the sample's own (none was named)")
-    queries, unread = [], []
-    for path in drawings:
-        try:
-            name = "standard input" if path == STDIN else str(path)
-            queries.append(query_from_bytes(read_drawing(path), name, cut=not whole))
-        except DrawingError as error:
-            unread.append(error)
-    if not queries and len(unread) == 1:
-        raise unread[0]
-    for reason in unread:
-        say(one_line(f"skipped: {reason}"))
-    if not queries:
-        raise DrawingError(
-            f"none of the {len(unread)} drawings can be read", hint="see the reasons above"
-        )
+    kind = chosen_kind(pictures)
     register = find_register(register_path)
+    asking = ask(drawings, register, whole=whole, each=each)
+    if asking.queries or len(asking.unread) > 1:
+        for reason in asking.unread:
+            say(one_line(f"skipped: {reason}"))
+    refuse_nothing(asking)
     filters = Filters(
         classes=within or (),
         not_classes=not_within or (),
@@ -146,38 +165,88 @@ def search(
     # What is wrong is told before anything is computed.
     for note in filters.choose(register.columns, where=register.folder).notes:
         say(one_line(f"note: {note}"))
-    few = sum(len(query.figures) for query in queries) <= ALONE
+    few = sum(len(query.figures) for query in asking.queries) <= ALONE
     encoder = load_encoder(
         register.bundle,
         backend=chosen_backend(register.bundle, backend),
         threads=1 if few else None,
         keep=True,
     )
-    results = run_search(
-        register, queries, encoder, k=k, filters=filters, exclude_self=exclude_self, exact=exact
+    results = find(
+        asking, register, encoder, k=k, filters=filters, exclude_self=exclude_self, exact=exact
     )
     if explain:
         print_plan(results[0])
+    written = {}
     if html is not None:
         from edge_retrieval.evidence import to_html
 
         settings = {"k": k, "filters": filters.text or "none", "exclude self": exclude_self}
-        write_text(html, to_html(results, register=register, settings=settings))
+        page = to_html(results, register=register, settings=settings, notes=notes)
+        written["page"] = write_text(html, page)
+    if record is not None:
+        from edge_retrieval.evidence import Asked, make_record, record_text
+
+        made = make_record(
+            results,
+            register=register,
+            asked=Asked(k, filters, exclude_self, exact, backend or ""),
+            drawings={} if without_drawings else asking.drawings,
+            notes=notes,
+        )
+        written["record"] = write_text(record, record_text(made))
+    if csv is not None:
+        from edge_retrieval.evidence import to_csv
+
+        written["citations"] = write_text(csv, to_csv(results, register=register))
     if as_json:
         from edge_retrieval.evidence import to_json
 
-        problems = [str(reason) for reason in unread]
+        problems = [str(reason) for reason in asking.unread]
         print_json(to_json(results, register=register, explain=explain, problems=problems))
     else:
         for result in results:
             print_hits(result)
+            if kind is not None:
+                from edge_retrieval.cli.pictures import hit_pictures, print_hit_pictures
+
+                print_hit_pictures(kind, hit_pictures(result, register))
     say_what_is_gone(results)
-    if html is not None:
-        say(f"page: {html.resolve()}")
+    for what, path in written.items():
+        say(f"{what}: {path.resolve()}")
     register.close()
-    if unread:
-        say(f"skipped: {count(len(unread), 'drawing')} of {len(drawings)}")
+    if asking.unread:
+        say(f"skipped: {count(len(asking.unread), 'drawing')} of {asking.named}")
         raise typer.Exit(EXIT_SKIPPED)
+
+
+def find(
+    asking: Asking,
+    register: Register,
+    encoder: Encoder,
+    *,
+    k: int,
+    filters: Filters,
+    exclude_self: bool,
+    exact: bool,
+) -> list[SearchResult]:
+    """Search with all drawings at once, and with each design of the register."""
+    from edge_retrieval.search import search as run_search
+
+    def searched(
+        queries: list[Query], embeddings: list[Embeddings] | None
+    ) -> Iterator[SearchResult]:
+        yield from run_search(
+            register, queries, encoder, embeddings=embeddings, k=k, filters=filters,
+            exclude_self=exclude_self, exact=exact,
+        )  # fmt: skip
+
+    pairs = list(zip(asking.queries, asking.embeddings, strict=True))
+    drawn = searched([query for query, vectors in pairs if vectors is None], None)
+    return [
+        next(drawn) if vectors is None else next(searched([query], [vectors]))
+        for query, vectors in pairs
+    ]
 
 
 def print_hits(result: SearchResult) -> None:
@@ -188,6 +257,10 @@ def print_hits(result: SearchResult) -> None:
         answer(one_line(f"{Path(result.query.name).name}: {result.statement}"))
         return
     told = [hit.strength.short for hit in result.hits if hit.strength is not None]
+    several = len(result.query.figures) > 1
+    matched = [f"{hit.matched} of {len(hit.views)}" for hit in result.hits] if several else []
+    if result.hits[0].matched is None:
+        matched = []
     rows = []
     for place, hit in enumerate(result.hits):
         rows.append(
@@ -199,6 +272,7 @@ def print_hits(result: SearchResult) -> None:
                 class_of(hit.design),
                 hit.design.title,
                 f"{hit.query_figure + 1} ~ {hit.figure.name.removeprefix('figure ')}",
+                *matched[place : place + 1],
             )
         )
     print_table(
@@ -211,12 +285,17 @@ def print_hits(result: SearchResult) -> None:
             ("class", "cut"),
             ("title", "cut"),
             ("best pair", "left"),
+            *([("views match", "left")] if matched else []),
         ),
         rows,
     )
     print(f"  {result.statement}")
     if result.chance:
         print(f"  {result.chance}")
+    if result.predicted is not None:
+        print(one_line(f"  {result.predicted.sentence}"))
+    for alarm in result.alarms:
+        print(one_line(f"  alarm: {alarm.sentence}"))
 
 
 def print_plan(result: SearchResult) -> None:

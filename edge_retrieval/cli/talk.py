@@ -241,8 +241,8 @@ def shorten(text: str, width: int) -> str:
     return (words if len(words) > 0.7 * len(start) else start.rstrip(",; ")) + "…"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file that the user named, whole or not at all.
+def write_text(path: Path, text: str) -> Path:
+    """Write a file that the user named, whole or not at all; return where.
 
     Only a file that begins as `text` does is replaced: one slip of the hand on a command line must
     not cost a drawing or a register.
@@ -251,7 +251,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_text(text, encoding="utf-8")  # a pipe, /dev/stdout: nothing to replace
-            return
+            return path
         refuse_another_kind(path, text)
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
         unfinished.replace(path)
@@ -262,6 +262,7 @@ def write_text(path: Path, text: str) -> None:
             f"{path} cannot be written: {error.strerror}",
             hint=f"make the folder {path.parent} first" if missing else "choose another file",
         ) from error
+    return path
 
 
 def refuse_another_kind(path: Path, text: str) -> None:

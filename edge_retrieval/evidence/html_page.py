@@ -8,6 +8,8 @@ from pathlib import Path
 
 from edge_retrieval.drawing import to_png
 from edge_retrieval.evidence.data import class_of
+from edge_retrieval.evidence.details import DETAILS_STYLE, details
+from edge_retrieval.evidence.record import Flag
 from edge_retrieval.page import definitions, page, picture
 from edge_retrieval.provenance import now, versions
 from edge_retrieval.register import DesignRecord, Register
@@ -23,47 +25,80 @@ def to_html(
     *,
     register: Register,
     settings: Mapping[str, object] | None = None,
+    flags: Mapping[str, Flag] | None = None,
+    notes: str = "",
 ) -> str:
-    """Return one page with each query and its hits side by side.
+    """Return one page with each query and its hits: all at a glance, then side by side.
 
-    It holds its pictures and its style, runs no script and asks no network.
+    It holds its pictures and its style, runs no script and asks no network; what is written into
+    its notes field is printed with it.
 
     Args:
         results: From `search` on `register`.
         register: Gives the pictures of the hits.
         settings: What the user asked for, printed as it is.
+        flags: What was marked, by the design's number.
+        notes: What was written.
     """
     names = ", ".join(Path(result.query.name).name for result in results)
-    searches = "\n".join(_search(result, register) for result in results)
+    searches = "\n".join(_search(result, register, flags or {}) for result in results)
     facts = definitions(_facts(register, settings or {}))
-    body = f"<main>\n{searches}\n</main>\n<footer><dl>\n{facts}\n</dl></footer>"
-    return page(title=f"Designs like {names}", style=_STYLE, body=body)
+    body = (
+        f"<main>\n{searches}\n{_notes(notes)}</main>\n"
+        f"<footer><h2>How it was searched</h2><dl>\n{facts}\n</dl></footer>"
+    )
+    return page(title=f"Designs like {names}", style=_STYLE + DETAILS_STYLE, body=body)
 
 
-def _search(result: SearchResult, register: Register) -> str:
+def _notes(notes: str) -> str:
+    """Return a field to write into: it needs no script, and what is in it is printed."""
+    return (
+        '<section class="notes"><h2 id="notes">Notes</h2>\n<div contenteditable="plaintext-only"'
+        f' role="textbox" aria-multiline="true" aria-labelledby="notes">{escape(notes)}</div>\n'
+        "</section>\n"
+    )
+
+
+def _search(result: SearchResult, register: Register, flags: Mapping[str, Flag]) -> str:
     query = result.query
     several = len(query.figures) > 1
+    places = query.places
     figures = "\n".join(
-        _figure(to_png(figure.pixels, side=QUERY_SIDE), f"Figure {i}" if several else "")
-        for i, figure in enumerate(query.figures, start=1)
+        _figure(to_png(figure.pixels, side=QUERY_SIDE), _caption(result, view) if several else "")
+        for view, (figure, _) in enumerate(zip(query.figures, places, strict=True))
     )
-    hits = "\n".join(_card(hit, register, several=several) for hit in result.hits)
+    hits = "\n".join(_card(hit, register, flags, several=several) for hit in result.hits)
     statement = result.statement[0].upper() + result.statement[1:]
     if result.chance:
         statement += f". {result.chance[0].upper()}{result.chance[1:]}"
-    where = register.folder.name
+    where = register.folder.absolute().name
+    if result.predicted is not None:
+        sentence = result.predicted.sentence
+        statement += f". {sentence[0].upper()}{sentence[1:]}"
+    alarms = "".join(f'<p class="alarm">{escape(a.sentence)}.</p>\n' for a in result.alarms)
     return f"""<section>
 <header>
 <h1>Designs like <em>{escape(Path(query.name).name)}</em></h1>
 <p>{escape(statement)}. Register: {escape(where)}.</p>
-</header>
+{alarms}</header>
 <div class="query"><h2>Searched with</h2>
 {figures}
 </div>
 <ol class="hits">
 {hits or '<li class="none">No design was left to compare with.</li>'}
 </ol>
-</section>"""
+{details(result, register, flags)}</section>"""
+
+
+def _caption(result: SearchResult, view: int) -> str:
+    """Return what stands below a view of the query."""
+    file, place = result.query.places[view]
+    more = ""
+    if len(result.query.sources) > 1:
+        more = f": {Path(file.name).name}" + (f", figure {place}" if file.figures > 1 else "")
+    same = result.same_views[view] if result.same_views else None
+    repeats = f" (repeats view {same + 1}, not counted)" if same is not None else ""
+    return f"View {view + 1}{more}{repeats}"
 
 
 def _figure(png: bytes, caption: str) -> str:
@@ -71,28 +106,37 @@ def _figure(png: bytes, caption: str) -> str:
     return f"<figure>{picture(png, '')}{below}</figure>"
 
 
-def _card(hit: Hit, register: Register, *, several: bool) -> str:
+def _card(hit: Hit, register: Register, flags: Mapping[str, Flag], *, several: bool) -> str:
     design, figure = hit.design, hit.figure
+    flag = flags.get(design.number)
     drawing = _figure(register.picture(figure.row), "")
     matched = f"Figure {figure.figure} of {design.figures_count}"
     if several:
-        matched = f"{matched}, like your figure {hit.query_figure + 1}"
+        matched = f"{matched}, like view {hit.query_figure + 1}"
     lines = [
         ("title", design.title),
         ("class", class_of(design)),
         ("more", _dates(design)),
         ("more", ", ".join(design.applicants)),
         ("more", matched),
+        ("more", hit.sentence.split(";")[0] if hit.matched is not None else ""),
         ("more", hit.strength.sentence if hit.strength is not None else ""),
+        ("flag", "Relevant" if flag is not None and flag.relevant else ""),
+        ("note", flag.note if flag is not None else ""),
         ("more told", figure.description),
     ]
     text = "\n".join(f'<p class="{kind}">{escape(line)}</p>' for kind, line in lines if line)
     return f"""<li>
 {drawing}
 <h3><span class="rank">{hit.rank}</span> <b>{escape(design.number)}</b>
-<span class="score" title="cosine of the best pair of figures">{hit.score:.3f}</span></h3>
+<span class="score" title="{_meaning(several)}">{hit.score:.3f}</span></h3>
 {text}
 </li>"""
+
+
+def _meaning(several: bool) -> str:
+    best = "cosine of the best pair of figures"
+    return f"half {best}, half the mean of all views" if several else best
 
 
 def _dates(design: DesignRecord) -> str:
@@ -115,12 +159,14 @@ def _facts(register: Register, settings: Mapping[str, object]) -> dict[str, str]
     return {
         "Searched": now().replace("T", " ").replace("+00:00", " UTC"),
         "Settings": asked,
-        "Register": f"{register.folder.absolute().name}, snapshot {register.snapshot}",
+        "Register": f"{register.folder.absolute().name}, snapshot {register.snapshot}, contents "
+        f"{register.contents[:16]}",
         "Encoder": f"{register.bundle.name}, {register.bundle.precision}"
         + (f", the first {bundle.dim} of {bundle.whole.dim} numbers" if bundle.cut_of else ""),
         "Fingerprint": register.bundle.fingerprint,
-        "Score": "cosine of the two embeddings: 1 is the same figure, cut alike; a design has the "
-        "score of its best pair of figures",
+        "Score": "cosine of the two embeddings: 1 is the same figure, cut alike; a design has that"
+        " of its best pair of figures; searched with several views, the mean of that and of what"
+        " all views find on average",
         "Unrelated": _unrelated(register),
         "Versions": used,
     }
@@ -144,6 +190,14 @@ header { grid-column: 1 / -1; padding-bottom: 1.1rem; margin-bottom: 1.6rem;
  border-bottom: 1px solid var(--line); }
 h1 em { font-style: normal; color: var(--accent); }
 header p, figcaption, .more, .none { color: var(--soft); }
+.alarm { margin-top: .7rem; padding: .45rem .8rem; border-left: 3px solid var(--accent);
+ background: color-mix(in srgb, var(--accent) 9%, transparent); }
+.flag { color: var(--accent); font-weight: 600; font-size: .88em; }
+.note { white-space: pre-line; border-left: 2px solid var(--line); padding-left: .6rem;
+ font-size: .88em; margin-top: .2rem; }
+.notes { display: block; } .notes div { min-height: 8rem; border: 1px solid var(--line);
+ border-radius: 6px; padding: .7rem .9rem; white-space: pre-wrap; }
+footer h2 { color: var(--ink); }
 h2 { font-size: .95rem; font-weight: 600; margin-bottom: .6rem; }
 .paper { padding: 8%; }
 figcaption { font-size: .85rem; margin-top: .3rem; }

@@ -48,7 +48,8 @@ def _named(names: Sequence[str], used: NDArray[np.integer]) -> bytes:
     own = [names[int(number)] for number in wanted]
     rank = np.argsort(np.argsort(np.array(own, object), kind="stable"), kind="stable")
     text = "\n".join(sorted(own)).encode(errors="surrogatepass")
-    return text + b"\n" + rank[which.reshape(-1)].astype("<i4").tobytes()
+    places: bytes = rank[which.reshape(-1)].astype("<i4").tobytes()
+    return text + b"\n" + places
 
 
 def _applicants(columns: Columns, place: NDArray[np.int64]) -> bytes:
