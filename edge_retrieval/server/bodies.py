@@ -99,15 +99,17 @@ def too_large(limit: int) -> Refused:
     return Refused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"larger than {human_bytes(limit)}",
-        "save the drawing in black and white or at a lower resolution, or send fewer pages",
+        "save a drawing in black and white, at a lower resolution or a page at a time",
     )
 
 
-async def read_json(receive: Receive, headers: Mapping[str, str], *, stalled: float) -> Any:
+async def read_json(
+    receive: Receive, headers: Mapping[str, str], *, budget: Budget, stalled: float
+) -> Any:
     """Receive a body of JSON.
 
     Raises:
-        Refused: It is of another kind, too large, or no JSON.
+        Refused: It is of another kind, too large, or no JSON; or there is no room for it.
     """
     if headers.get("content-type", "").split(";")[0].strip().casefold() != JSON:
         raise Refused(
@@ -116,7 +118,8 @@ async def read_json(receive: Receive, headers: Mapping[str, str], *, stalled: fl
             f"send it with the header Content-Type: {JSON}",
         )
     limit = told_length(headers, JSON_BYTES)
-    data = await read_body(receive, limit=limit, stalled=stalled)
+    with budget.of(limit):
+        data = await read_body(receive, limit=limit, stalled=stalled)
     try:
         return json.loads(data)
     except LIES as error:

@@ -148,7 +148,9 @@ async def export(desk: Desk, asked: Asked) -> Answer:
 
 async def _body(desk: Desk, asked: Asked, name: str) -> Mapping[str, Any]:
     """Receive a body of JSON that has the schema of that name."""
-    given = await read_json(asked.receive, asked.headers, stalled=desk.settings.stalled)
+    given = await read_json(
+        asked.receive, asked.headers, budget=desk.bodies, stalled=desk.settings.stalled
+    )
     schemas = requests(desk.settings)
     if (reason := wrong(given, schemas[name], schemas)) is not None:
         raise Refused(HTTPStatus.BAD_REQUEST, reason, "see /api for what is taken, with an example")

@@ -117,6 +117,7 @@ def mark_of(folder: Path) -> str:
 
 
 def _look(folder: Path) -> Look:
+    """Return what changes with every commit; a log that a reader makes is empty, and no change."""
     seen = []
     for name in WATCHED:
         try:
@@ -124,5 +125,5 @@ def _look(folder: Path) -> Look:
         except OSError:
             seen.append((0, 0, 0))
         else:
-            seen.append((at.st_ino, at.st_size, at.st_mtime_ns))
+            seen.append((at.st_ino, at.st_size, at.st_mtime_ns) if at.st_size else (0, 0, 0))
     return tuple(seen)
