@@ -84,7 +84,7 @@ function alarms(told) {
 
 function alarm(told) {
   const place = h("button", { type: "button", class: "picture", "aria-label": `Open ${told.design}`, onclick: () => openDesign(told.design) });
-  designOf(told.design).then((design) => fill(place, paper(design.pictures[0].picture, "")), () => {});
+  designOf(told.design).then((design) => fill(place, paper((design.pictures.find((one) => one.row === told.row) ?? design.pictures[0])?.picture, "")), () => {});
   return h(
     "li",
     {},

@@ -112,7 +112,8 @@ function pairRows() {
 }
 
 function pairRow(pair, i) {
-  const words = [pair.matches ? "matches" : "does not match", pair.mirrored && "mirrored"].filter(Boolean).join(", ");
+  const told = { true: "matches", false: "does not match" }[pair.matches]; // null: nobody measured it
+  const words = [told, pair.mirrored && "mirrored"].filter(Boolean).join(", ");
   return h(
     "li",
     { class: pair.matches ? "pair matches" : "pair" },
@@ -121,7 +122,7 @@ function pairRow(pair, i) {
       "div",
       { class: "between" },
       h("b", { class: "figure" }, pair.score.toFixed(3)),
-      h("span", { class: pair.matches ? "mark" : "soft" }, pair.mirrored && icon("mirror"), words),
+      words && h("span", { class: pair.matches ? "mark" : "soft" }, pair.mirrored && icon("mirror"), words),
       button("Overlay", { class: "small", "aria-label": `Overlay view ${pair.view} and figure ${pair.figure}`, onclick: () => ((chosen = i), setMode("over")) }),
     ),
     drawing(sides.right, pair.right, `Figure ${pair.figure}`),

@@ -58,7 +58,7 @@ function draw(design, hit) {
 
 function facts(design, hit) {
   return [
-    ["Found", hit && `Rank ${hit.rank}, score ${hit.score.toFixed(3)}. ${capital(hit.sentence)}.`],
+    ["Found", hit && [`Rank ${hit.rank}, score ${hit.score.toFixed(3)}`, hit.sentence].filter(Boolean).join("; ")],
     ["Class", classOf(design)],
     ["US class", (design.uspc ?? []).join(", ")],
     ["Published", design.published],

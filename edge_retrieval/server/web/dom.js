@@ -61,7 +61,7 @@ export function button(label, { name, quiet = false, ...attributes } = {}) {
 
 /** A drawing on white paper. */
 export function paper(source, alt, attributes = {}) {
-  return h("span", { ...attributes, class: `paper ${attributes.class ?? ""}` }, h("img", { src: source, alt, loading: "lazy", decoding: "async", draggable: "false" }));
+  return h("span", { ...attributes, class: `paper ${attributes.class ?? ""}`.trim() }, source && h("img", { src: source, alt, loading: "lazy", decoding: "async", draggable: "false" }));
 }
 
 /** "1 figure", "1,200 figures". */

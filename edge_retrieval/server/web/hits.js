@@ -121,7 +121,7 @@ function facts(hit, name) {
       hit.title && h("span", { class: "title" }, titleOf(hit)),
     ),
     h("p", { class: "score" }, h("span", { class: "bar", "aria-hidden": "true" }, bar(hit.score)), h("span", { class: "figure", title: "Score: 1 is the same drawing" }, score), h("span", { class: "soft strength" }, strengthOf(hit))),
-    h("p", { class: "matches" }, capital(hit.sentence)),
+    hit.sentence && h("p", { class: "matches" }, capital(hit.sentence)),
     h("p", { class: "class" }, classOf(hit)),
     h("p", { class: "soft" }, [datesOf(hit), (hit.applicants ?? []).join("; ")].filter(Boolean).join(" · ")),
   );
@@ -167,7 +167,7 @@ function zoomAt(hit, figure) {
 
 function best(hit) {
   const picture = hit.pictures.find((one) => one.figure === hit.figure) ?? hit.pictures[0];
-  return h("div", { class: "best" }, thumb(hit, picture, true));
+  return h("div", { class: "best" }, picture && thumb(hit, picture, true));
 }
 
 function strip(hit) {

@@ -99,10 +99,10 @@ async function read(drawing) {
   try {
     const answer = await sendDrawing(drawing.file, drawing.whole);
     const urls = await Promise.all(answer.figures.map((figure) => pictureOf(figure.picture)));
-    drawing.figures.forEach((figure) => URL.revokeObjectURL(figure.url));
+    forget(drawing);
     drawing.figures = answer.figures.map((figure, i) => ({ ...figure, url: urls[i], on: true }));
     Object.assign(drawing, { id: answer.id, sha256: answer.sha256, state: "ready" });
-    if (state.drawings.some((other) => other !== drawing && other.id === drawing.id)) {
+    if (state.drawings.some((other) => other !== drawing && other.sha256 === drawing.sha256)) {
       removeDrawing(drawing);
       notice(`${drawing.name} is here already.`);
     }
@@ -117,8 +117,9 @@ function fail(drawing, { message, hint, status }) {
   say(`${drawing.name}: ${message} ${hint}`);
 }
 
-function forget(drawing) {
-  drawing.figures.forEach((figure) => URL.revokeObjectURL(figure.url));
+// Later, as the page may just be loading them.
+function forget({ figures }) {
+  setTimeout(() => figures.forEach((figure) => URL.revokeObjectURL(figure.url)), 60_000);
 }
 
 function tooLarge(file, limit) {

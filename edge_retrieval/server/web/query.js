@@ -79,7 +79,7 @@ function view(drawing, figure, several) {
   return h(
     "div",
     { class: figure.on ? "view" : "view off" },
-    h("button", { type: "button", class: "picture", "aria-label": `Zoom ${name}`, onclick: () => openZoom([{ url: figure.url, name }]) }, paper(figure.url, "")),
+    h("button", { type: "button", class: "picture", "aria-label": `Zoom ${name}`, onclick: () => openZoom([{ url: figure.url, name }]) }, pictureOf(figure)),
     h(
       "label",
       { class: "switch" },
@@ -89,6 +89,12 @@ function view(drawing, figure, several) {
     same && h("span", { class: "soft same" }, `like view ${same}: not counted`),
     figure.turned ? h("span", { class: "soft same" }, `turned by ${figure.turned}°`) : null,
   );
+}
+
+// Kept from drawing to drawing of the panel: a picture made anew flickers.
+function pictureOf(figure) {
+  figure.element ??= paper(figure.url, "");
+  return figure.element;
 }
 
 function designCard() {

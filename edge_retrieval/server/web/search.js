@@ -60,6 +60,7 @@ export async function search() {
     const views = await viewsOfQuery();
     if (asking !== mine) return undefined;
     Object.assign(state, { result, views, asked: question(), failure: null, current: 0 });
+    forgetOldAddresses(result);
     state.took = (performance.now() - started) / 1000;
     say(`${result.hits.length} designs found. ${result.statement}.`);
   } catch (error) {
@@ -88,10 +89,21 @@ export function viewsOfDesign(design) {
   return design.pictures.map(({ picture, figure }) => ({ url: picture, name: `Figure ${figure} of ${design.number}` }));
 }
 
-const known = new Map(); // designs do not change while the page is open, but for their pictures' epoch
+const known = new Map();
+let epoch = null; // addresses of pictures hold as long as the register is not rewritten
+
+function forgetOldAddresses({ hits }) {
+  if (!hits.length || hits[0].epoch === epoch) return;
+  if (epoch !== null) known.clear();
+  ({ epoch } = hits[0]);
+}
 
 /** All that is known of a registered design. */
-export async function designOf(number) {
-  if (!known.has(number)) known.set(number, await get(`/api/designs/${encodeURIComponent(number)}`));
+export function designOf(number) {
+  if (!known.has(number)) {
+    const asked = get(`/api/designs/${encodeURIComponent(number)}`);
+    known.set(number, asked);
+    asked.catch(() => known.delete(number));
+  }
   return known.get(number);
 }
