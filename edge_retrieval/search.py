@@ -178,7 +178,7 @@ class _Ranking:
         repeated = same_views(vectors)
         counted = np.array([earlier is None for earlier in repeated], bool)
         found = self._nearest(vectors, max(k, VOTERS), same, counted)
-        hits = self._hits(found, vectors, flipped)
+        hits = self._hits(found, vectors, flipped, same)
         predicted = vote([hit.design for hit in hits])
         same = np.setdiff1d(same, self.register.columns.dead_rows)
         if self.chosen.rows is not None:
@@ -233,9 +233,13 @@ class _Ranking:
         )
 
     def _hits(
-        self, found: Sequence[Found], vectors: Embeddings, flipped: Embeddings | None
+        self,
+        found: Sequence[Found],
+        vectors: Embeddings,
+        flipped: Embeddings | None,
+        same: NDArray[np.int64],
     ) -> list[Hit]:
-        mirrors = self._mirrors(found, flipped)
+        mirrors = self._mirrors(found, flipped, same)
         wanted = np.concatenate([np.empty(0, np.int64), *(one.rows for one in found), *mirrors[0]])
         rows = sorted(set(wanted.tolist()))
         known = dict(zip(rows, self.register.figures(rows), strict=True))
@@ -252,7 +256,7 @@ class _Ranking:
         return hits
 
     def _mirrors(
-        self, found: Sequence[Found], flipped: Embeddings | None
+        self, found: Sequence[Found], flipped: Embeddings | None, same: NDArray[np.int64]
     ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]]]:
         """Return for each design, of each view's mirror image, the most similar row and its cosine.
 
@@ -262,6 +266,7 @@ class _Ranking:
         if flipped is None or not found:
             return rows, cosines
         members = self._rows_of([one.group for one in found])
+        members = np.setdiff1d(members, same, assume_unique=True)  # sorted, too
         own = self.register.columns.design_of[members]
         alike = all_cosines(RegisterVectors(self.register), members, flipped)  # (F, n)
         for place, one in enumerate(found):
@@ -328,7 +333,7 @@ class _Ranking:
             same = everywhere._same(query, exclude_self)
             found = everywhere._nearest(vectors, VOTERS, same, counted)
             inside = np.unique(self.register.columns.design_of[self.chosen.rows])
-            for hit, one in zip(everywhere._hits(found, vectors, None), found, strict=True):
+            for hit, one in zip(everywhere._hits(found, vectors, None, same), found, strict=True):
                 if one.group not in inside and everywhere._is_alarming(hit):
                     yield Alarm(hit, beside, True)
         elif predicted is not None and predicted.clear:

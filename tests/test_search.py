@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import embed_figures
@@ -18,9 +20,17 @@ from edge_retrieval.errors import (
 )
 from edge_retrieval.filters import Filters
 from edge_retrieval.index.graph import HnswIndex
-from edge_retrieval.register import Register
-from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
+from edge_retrieval.register import DesignRecord, Register
+from edge_retrieval.search import (
+    Query,
+    SearchResult,
+    query_from_bytes,
+    query_of_design,
+    search,
+    together,
+)
 from edge_retrieval.sources import open_source
+from edge_retrieval.voting import vote
 from tests import fakes
 
 DESIGNS = 24
@@ -258,3 +268,79 @@ def test_real_grants_are_indexed_with_as_many_figures_as_the_office_states(
         assert codes == {"07-03", "23-01"}
         again = register.add(open_source(real_data / "uspto-grants"), encoder)
         assert (again.unchanged, again.figures_added) == (17, 0)
+
+
+def test_a_mirrored_view_is_recognised_and_told(bundle: Bundle, tmp_path: Path) -> None:
+    """The register holds the mirror image of one view of the query, and its own file."""
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    page = Image.open(io.BytesIO(fakes.drawing(3, 1)))
+    file = io.BytesIO()
+    page.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file, "PNG")
+    own = fakes.sheet(fakes.drawing(3, 1), "own.png", single=True)
+    flipped = fakes.sheet(file.getvalue(), "flipped.png", single=True)
+    with Register.create(tmp_path / "r", bundle) as register:
+        register.add([fakes.design(1, [own, flipped]), *fakes.designs(3)[2:]], encoder)
+        views = [fakes.drawing(3, 1), fakes.drawing(8, 1)]
+        asked = together([query_from_bytes(view, f"{i}.png") for i, view in enumerate(views)])
+        [found] = search(register, [asked], encoder)
+        [other] = search(register, [asked], encoder, exclude_self=True)
+    first = found.hits[0].views[0]
+    assert (first.figure.sheet, first.mirrored) == ("own.png", False)
+    hit = next(hit for hit in other.hits if hit.design.number == "D0001")
+    assert (hit.views[0].figure.sheet, hit.views[0].mirrored) == ("flipped.png", True)
+    assert hit.views[0].score == pytest.approx(1, abs=1e-5)
+    assert hit.score < 0.99  # told, not counted
+
+
+def test_a_view_that_repeats_another_counts_once(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    [once] = search(register, [query((3, 50), (7, 51))], encoder, k=9)
+    [twice] = search(register, [query((3, 50), (7, 51), (7, 51))], encoder, k=9)
+    assert twice.same_views == (None, None, 1)
+    assert [hit.score for hit in twice.hits] == [hit.score for hit in once.hits]
+    assert all(len(hit.views) == 3 for hit in twice.hits)
+
+
+def test_a_design_of_the_register_finds_others_than_itself(
+    register: Register, encoder: fakes.FakeEncoder
+) -> None:
+    asked, vectors = query_of_design(register, "D0005")
+    [found] = search(register, [asked], encoder, embeddings=[vectors], k=50)
+    assert "D0005" not in numbers(found)
+    assert (found.compared_designs, found.compared_figures) == (24, 109)
+    rows = [
+        row
+        for row in register.living_rows().tolist()
+        if register.figures([row])[0].design != "D0005"
+    ]
+    expected = slowly(register, Query("q", asked.figures), encoder, rows)
+    assert numbers(found)[0] == expected[0][0]
+    with pytest.raises(ConfigError, match="D0999"):
+        query_of_design(register, "D0999")
+
+
+def test_the_nearest_vote_on_the_class(register: Register, encoder: fakes.FakeEncoder) -> None:
+    [found] = search(register, [query((3, 50))], encoder, k=1)
+    assert len(found.hits) == 1  # the vote is of ten all the same
+    assert found.predicted is not None and found.predicted.of == 10
+    [found] = search(register, [query((3, 50))], encoder, filters=Filters(classes=["06-01"]))
+    assert found.predicted is not None
+    assert found.predicted.sentence.startswith("6 of the 6 nearest designs are in 06-01 Seats")
+
+
+def test_a_vote_tells_the_finest_class_that_most_agree_on() -> None:
+    def voters(*labels: str) -> list[DesignRecord]:
+        return [DesignRecord("D", tuple(one.split()), 1, "") for one in labels]
+
+    def told(*labels: str) -> tuple[str, int, int, bool]:
+        found = vote(voters(*labels))
+        assert found is not None
+        return found.code, found.votes, found.of, found.clear
+
+    assert told("a a1", "a a1", "b b1") == ("a1", 2, 3, True)
+    assert told("a a1", "a a2", "b b1") == ("a", 2, 3, True)
+    assert told("b b1", "a a2", "c c1") == ("b1", 1, 3, False)
+    assert told("", "a a1", "") == ("a1", 1, 1, True)
+    assert vote(voters("", "")) is None
+    assert told(*["a a1"] * 3, *["b b1"] * 7, *["a a1"] * 20)[0] == "b1"  # ten vote

@@ -25,6 +25,7 @@ COMMANDS = {
     "serve": "serving.serve",
     "show": "showing.show",
     "watch": "watching.watch",
+    "replay": "replaying.replay",
     "eval": "measures.evaluate",
     "bench": "benching.bench",
     "doctor": "checking.doctor",

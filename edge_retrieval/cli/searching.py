@@ -166,9 +166,10 @@ def search(
     for note in filters.choose(register.columns, where=register.folder).notes:
         say(one_line(f"note: {note}"))
     few = sum(len(query.figures) for query in asking.queries) <= ALONE
+    runs_on = chosen_backend(register.bundle, backend)
     encoder = load_encoder(
         register.bundle,
-        backend=chosen_backend(register.bundle, backend),
+        backend=runs_on,
         threads=1 if few else None,
         keep=True,
     )
@@ -190,7 +191,7 @@ def search(
         made = make_record(
             results,
             register=register,
-            asked=Asked(k, filters, exclude_self, exact, backend or ""),
+            asked=Asked(k, filters, exclude_self, exact, runs_on),
             drawings={} if without_drawings else asking.drawings,
             notes=notes,
         )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edge_retrieval.evidence.citations import to_csv
     from edge_retrieval.evidence.html_page import to_html
     from edge_retrieval.evidence.record import Asked, Flag, make_record, read_record, record_text
-    from edge_retrieval.evidence.replay import Replay, replay
+    from edge_retrieval.evidence.replaying import Replay, replay
 
 __all__ = [
     "Asked",
@@ -35,8 +35,8 @@ _LATER = {
     "make_record": "record",
     "read_record": "record",
     "record_text": "record",
-    "Replay": "replay",
-    "replay": "replay",
+    "Replay": "replaying",
+    "replay": "replaying",
 }
 """Loaded when asked for: a search that prints a table needs none of it."""
 

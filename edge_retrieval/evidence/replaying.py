@@ -80,15 +80,15 @@ def replay(
     Raises:
         RecordError: A drawing is needed that is not given, or the record makes no sense.
     """
-    then = record["encoder"]["fingerprint"]
-    if then != register.bundle.fingerprint:
-        told = (
-            f"the register's encoder is another one: {register.bundle.name} "
-            f"({register.bundle.fingerprint[:12]}), then {record['encoder']['name']} "
-            f"({then[:12]}); nothing was searched, for its scores mean something else"
-        )
-        return Replay(False, False, 0.0, (told,), (), 0)
     try:
+        then = str(record["encoder"]["fingerprint"])
+        if then != register.bundle.fingerprint:
+            told = (
+                f"the register's encoder is another one: {register.bundle.name} "
+                f"({register.bundle.fingerprint[:12]}), then {record['encoder']['name']} "
+                f"({then[:12]}); nothing was searched, for its scores mean something else"
+            )
+            return Replay(False, False, 0.0, (told,), (), 0)
         return _replayed(record, register, encoder, drawings or {})
     except EdgeRetrievalError:
         raise
@@ -241,5 +241,9 @@ def _come(hit: Mapping[str, Any], then: Mapping[str, Any]) -> tuple[int, str]:
     worst = min((old["score"] for old in then["hits"]), default=-1.0)
     full = len(then["hits"]) < then["compared_designs"]
     would = then["exact"] and (hit["score"] > worst + CLOSE or not full)
-    why = "was not found then: it was added or changed since" if would else "was not found then"
+    why = (
+        "was not found then: it was added or changed since"
+        if would
+        else f"was not among the first {len(then['hits'])} then"
+    )
     return hit["rank"], f"{hit['design']}, rank {hit['rank']} with {hit['score']:.3f}, {why}"
