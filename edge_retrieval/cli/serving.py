@@ -44,7 +44,7 @@ def serve(
 ) -> None:
     """Serve a page to search a register with drawings, and its JSON API, until Ctrl-C.
 
-    Only this machine can reach it, and nothing is written to disk. Example: edge-ret serve --open
+    Only this machine can reach it; drawings stay in memory. Example: edge-ret serve --open
     """
     # A worker a core: the threads of numpy's BLAS would only be in one another's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_retrieval.errors import ConfigError, MissingExtraError
 from edge_retrieval.server.app import app_of
 from edge_retrieval.server.desk import Desk
 from edge_retrieval.server.settings import ServeSettings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 BACKLOG = 128
 GRACE = 3
@@ -29,34 +33,43 @@ def serve(folder: Path, settings: ServeSettings, *, ready: Callable[[str], None]
         MissingExtraError: uvicorn is not installed.
         RegisterError: The register cannot be opened.
     """
+    desk = Desk(folder, settings)
+    server = server_of(desk)
+    listening = listen(settings.host, settings.port)
+    try:
+        desk.start()
+        ready(address_of(listening, settings.host))
+        server.run(sockets=[listening])
+    finally:
+        desk.stop()
+        listening.close()
+
+
+def server_of(desk: Desk) -> uvicorn.Server:
+    """Return uvicorn around the application of a desk.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         import uvicorn
     except ModuleNotFoundError as error:
         if error.name != "uvicorn":
             raise
         raise MissingExtraError.of("serving the page", "web") from error
-    listening = listen(settings.host, settings.port)
-    desk = Desk(folder, settings)
-    try:
-        app = app_of(desk)
-        desk.start()
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_level="warning",
-            http="h11",
-            loop="asyncio",
-            ws="none",
-            lifespan="on",
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE,
-        )
-        ready(address_of(listening, settings.host))
-        uvicorn.Server(config).run(sockets=[listening])
-    finally:
-        desk.stop()
-        listening.close()
+    config = uvicorn.Config(
+        app_of(desk),
+        access_log=False,
+        log_level="warning",
+        http="h11",
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    return uvicorn.Server(config)
 
 
 def listen(host: str, port: int) -> socket.socket:
