@@ -4,8 +4,8 @@
 
 The event loop receives bodies and sends answers. What computes goes through a bounded queue to
 threads, each with a register of its own; where the queue is full the answer is 503, at once.
-Drawings are in memory only: nothing that is sent is written to disk. No path of a client's is ever opened:
-ids are looked up, rows are numbers, and the page's files are read before the first request.
+Drawings are in memory only: nothing that is sent is written to disk. No path of a client's is ever
+opened: ids are looked up, rows are numbers, and the page's files are read before the first request.
 
     settings  limits        bodies    what is received       pool      threads and their queue
     answers   what is sent  guard     who may ask            held      a register that follows

@@ -15,6 +15,9 @@ from edge_retrieval.server.answers import JSON, ClientGone, Refused, busy
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
+PATIENCE = 10
+"""Times as long as for a part of a body it is waited for all of it."""
+
 JSON_BYTES = 2**20
 """Of a body of JSON, at most: flags and notes of a whole search fit well."""
 
@@ -66,7 +69,7 @@ async def read_body(receive: Receive, *, limit: int, stalled: float) -> bytes:
     Args:
         receive: Of ASGI.
         limit: Bytes, at most.
-        stalled: Seconds to wait for the next of them.
+        stalled: Seconds to wait for the next of them; for all `PATIENCE` times as many.
 
     Raises:
         Refused: There are more, or none for too long.
@@ -74,14 +77,16 @@ async def read_body(receive: Receive, *, limit: int, stalled: float) -> bytes:
     """
     data = bytearray()
     more = True
+    latest = asyncio.get_running_loop().time() + PATIENCE * stalled
     while more:
+        now = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(stalled):
+            async with asyncio.timeout(min(stalled, latest - now)):
                 message = await receive()
         except TimeoutError:
             raise Refused(
                 HTTPStatus.REQUEST_TIMEOUT,
-                f"nothing came for {stalled:.0f} s",
+                "the body does not come, or too slowly",
                 "send it again",
                 {"connection": "close"},
             ) from None

@@ -15,6 +15,7 @@ from edge_retrieval.server.bodies import Budget, Receive
 from edge_retrieval.server.drawings import Drawings
 from edge_retrieval.server.held import HeldRegister
 from edge_retrieval.server.pool import Full, Pool
+from edge_retrieval.server.remembering import Memory
 from edge_retrieval.server.settings import ServeSettings
 from edge_retrieval.server.work import name_of
 
@@ -54,15 +55,16 @@ class Desk:
         self.settings = settings
         self.drawings = Drawings(settings.drawings, settings.drawing_bytes)
         self.bodies = Budget(settings.bodies)
+        memory = Memory()
         self.searching = Pool(
             "search",
-            lambda: HeldRegister(folder),
+            lambda: HeldRegister(folder, memory),
             threads=settings.threads,
             queue=settings.queue,
         )
         self.reading = Pool(
             "read",
-            lambda: HeldRegister(folder, encodes=False),
+            lambda: HeldRegister(folder),
             threads=1,
             queue=settings.readings,
         )

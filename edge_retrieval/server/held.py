@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import Register
+from edge_retrieval.server.remembering import Memory, RememberingEncoder
 from edge_retrieval.session import Session
 
 EVERY = 1.0
@@ -29,26 +30,30 @@ class HeldRegister:
 
     Args:
         folder: The register.
-        encodes: Whether its encoder is needed, too.
+        memory: Of its encoder; None: the encoder is not needed.
         clock: Gives seconds.
     """
 
     def __init__(
-        self, folder: Path, *, encodes: bool = True, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        memory: Memory | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
-        self._encodes = encodes
+        self._memory = memory
         self._clock = clock
         self._looked = clock()
         self._seen = _look(folder)
-        self._register, self._session = self._open()
+        self._register, self._encoder = self._open()
         self.mark = mark_of(folder)
 
-    def _open(self) -> tuple[Register, Session | None]:
-        if not self._encodes:
+    def _open(self) -> tuple[Register, Encoder | None]:
+        if self._memory is None:
             return Register.open(self._folder), None
         session = Session(self._folder, threads=1)
-        return session.register, session
+        return session.register, RememberingEncoder(session.encoder, self._memory)
 
     @property
     def register(self) -> Register:
@@ -58,9 +63,9 @@ class HeldRegister:
     @property
     def encoder(self) -> Encoder:
         """That of the register; only where it was asked for."""
-        if self._session is None:
+        if self._encoder is None:
             raise ValueError("this register is held without its encoder")
-        return self._session.encoder
+        return self._encoder
 
     @property
     def epoch(self) -> str:
@@ -87,7 +92,7 @@ class HeldRegister:
             else:
                 opened = self._open()
                 self._register.close()
-                (self._register, self._session), self.mark = opened, mark
+                (self._register, self._encoder), self.mark = opened, mark
             self._seen = found
         self._looked = now
 

@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import Register
 from edge_retrieval.server import held as held_module
 from edge_retrieval.server.held import EVERY, HeldRegister
+from edge_retrieval.server.remembering import Memory, RememberingEncoder
 from tests.fakes import FakeEncoder, designs, drawing, tiny_bundle
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def test_a_register_that_did_not_change_is_not_read_again(
 
 def test_a_folder_that_became_another_register_is_opened_anew(own: Path, tmp_path: Path) -> None:
     clock = Clock()
-    held = HeldRegister(own, clock=clock)
+    held = HeldRegister(own, Memory(), clock=clock)
     before, fingerprint = held.epoch, held.encoder.fingerprint
     shutil.rmtree(own)
     bundle = tiny_bundle(tmp_path / "other", golden=3)
@@ -149,3 +151,38 @@ def test_a_drawing_goes_on_to_be_good_when_the_encoder_is_another(
     answer = client.post("/api/search", json=body)
     assert answer.status_code == 200, answer.text
     assert first[0]["design"] == answer.json()["hits"][0]["design"] == "D0001"
+
+
+# ------------------------------------------------------------------ the encoder's memory
+
+
+def test_a_figure_is_embedded_once_and_its_row_is_the_same() -> None:
+    encoder = FakeEncoder("one")
+    remembering = RememberingEncoder(encoder, Memory())
+    images = np.random.default_rng(1).random((5, 1, 32, 32)).astype(np.float32)
+    expected = encoder.embed(images)
+    encoder.embedded = 0
+    assert np.array_equal(remembering.embed(images[:2]), expected[:2])
+    assert np.array_equal(remembering.embed(images[[4, 1, 0, 4]]), expected[[4, 1, 0, 4]])
+    assert np.array_equal(remembering.embed(images), expected)
+    assert encoder.embedded <= 6
+    assert remembering.embed(images[:0]).shape == (0, encoder.dim)
+
+
+def test_rows_of_two_encoders_do_not_meet_in_one_memory() -> None:
+    memory = Memory()
+    images = np.ones((1, 1, 32, 32), np.float32)
+    encoders = [FakeEncoder("one"), FakeEncoder("two")]
+    for encoder in encoders:
+        RememberingEncoder(encoder, memory).embed(images)
+    assert [encoder.embedded for encoder in encoders] == [1, 1]
+
+
+def test_a_memory_is_bounded_and_what_was_not_used_longest_goes() -> None:
+    memory = Memory(room=2)
+    row = np.zeros(3, np.float32)
+    for key in (b"a", b"b"):
+        memory.put(key, row)
+    assert memory.get(b"a") is not None
+    memory.put(b"c", row)
+    assert [memory.get(key) is not None for key in (b"a", b"b", b"c")] == [True, False, True]

@@ -73,6 +73,21 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
     assert refused.value.status == 408
 
 
+def test_a_body_that_comes_a_byte_at_a_time_is_given_up_too() -> None:
+    asked = 0
+
+    async def receive() -> dict[str, object]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return part(1)
+
+    with pytest.raises(Refused) as refused:
+        asyncio.run(read_body(receive, limit=10**9, stalled=0.001))
+    assert refused.value.status == 408
+    assert asked > 1
+
+
 def chunks(data: bytes, size: int = 1000) -> Iterator[bytes]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
