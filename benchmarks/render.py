@@ -23,6 +23,7 @@ import model_tables
 import page_tables
 import peer_tables
 import search_tables
+import views_table
 
 from edge_retrieval.bench.tables import about, markdown_of, tables
 from edge_retrieval.report import Report
@@ -311,6 +312,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "model_full": lambda: model_tables.model_full(load("model"), table),
     "peers": peers,
     "quantization": quantization,
+    "views": lambda: views_table.views(load("views"), table),
+    "views_cost": lambda: views_table.views_cost(load("views"), table),
+    "votes": lambda: views_table.votes(load("views")),
     "what_helps": lambda: helps_table.what_helps(load("what_helps"), table),
     "losses_scratch": lambda: losses("losses-scratch"),
     "heads": heads,
