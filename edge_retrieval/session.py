@@ -21,6 +21,7 @@ from edge_retrieval.errors import ConfigError, DrawingError
 from edge_retrieval.filters import Filters
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
+from edge_retrieval.search import together as views_of_one
 
 Drawing: TypeAlias = Query | Path | str | bytes
 """What can be searched with: a path, the bytes of an image file, or what was read before."""
@@ -67,6 +68,7 @@ class Session:
         cut: bool = True,
         exclude_self: bool = False,
         exact: bool = False,
+        together: bool = False,
     ) -> list[SearchResult]:
         """Rank the designs by how much they look like each drawing; see `search.search`.
 
@@ -77,6 +79,7 @@ class Session:
             cut: Whether to cut each drawing into its figures; else the whole of it is one.
             exclude_self: Leave out the figures that come from the same file as the drawing.
             exact: Let no graph choose whom to compare, however large the register.
+            together: The drawings are views of one product: one answer for all.
 
         Returns:
             An answer for each drawing, in their order.
@@ -88,6 +91,8 @@ class Session:
         if isinstance(drawings, str | bytes | Path | Query):
             raise ConfigError("one drawing where a list is wanted", hint="write [drawing]")
         queries = [_query(drawing, cut) for drawing in drawings]
+        if together:
+            queries = [views_of_one(queries)]
         return search(
             self.register,
             queries,

@@ -137,3 +137,89 @@ def test_what_was_to_be_left_out_and_is_not_here_is_a_note(run: Run, query: Path
     assert done.err.startswith("note: mine: no applicant 'nobody': nothing was left out for it")
     [note] = json.loads(done.out)["results"][0]["notes"]
     assert "nobody" in note
+
+
+def sheets_of(designs: Path) -> list[Path]:
+    return [designs / "06/06-01/D0/1.png", designs / "06/06-01/D0/2.png"]
+
+
+def test_several_drawings_are_views_of_one_product(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    one, two = sheets_of(designs)
+    [result] = json.loads(run("search", one, two, "-r", "mine", "--json").out)["results"]
+    assert [view["file"] for view in result["views"]] == [str(one), str(two)]
+    first = result["hits"][0]
+    assert (first["design"], first["score"]) == ("D0", pytest.approx(1, abs=1e-5))
+    assert [view["figure"] for view in first["views"]] == [1, 2]
+    done = run("search", one, two, "-r", "mine")
+    assert "1.png, 2.png" in done.out
+    each = json.loads(run("search", one, two, "--each", "-r", "mine", "--json").out)["results"]
+    assert [result["query"] for result in each] == [str(one), str(two)]
+
+
+def test_a_folder_is_a_product_and_its_files_are_its_views_in_order(
+    run: Run, designs: Path
+) -> None:
+    run("index", designs, "-o", "mine")
+    folder = designs / "06/06-01/D0"
+    shutil.copy(folder / "1.png", folder / "10.png")
+    (folder / "notes.txt").write_text("not a drawing")
+    [result] = json.loads(run("search", folder, "-r", "mine", "--json").out)["results"]
+    assert [Path(view["file"]).name for view in result["views"]] == ["1.png", "2.png", "10.png"]
+    assert [view["same_as"] for view in result["views"]][2] == 1
+    assert result["query"] == str(folder)
+    (designs / "none").mkdir()
+    done = run("search", designs / "none", "-r", "mine")
+    assert done.code == 1
+    assert "a folder without a drawing" in done.err and is_one_line_and_a_hint(done.err)
+
+
+def test_a_design_of_the_register_is_searched_with_by_its_number(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    [result] = json.loads(run("search", "D0", "-r", "mine", "--json").out)["results"]
+    assert {hit["design"] for hit in result["hits"]} == {"D1", "D2", "D3"}
+    assert result["compared_designs"] == 3
+    both = run("search", "D0", sheets_of(designs)[0], "-r", "mine")
+    assert both.code == 1
+    assert "searched with alone" in both.err and is_one_line_and_a_hint(both.err)
+    each = run("search", "D0", sheets_of(designs)[0], "--each", "-r", "mine", "--json")
+    assert json.loads(each.out)["results"][0]["query"] == "D0"
+
+
+def test_a_record_is_written_and_replayed(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    asked = ("search", *sheets_of(designs), "-r", "mine", "--exclude-self", "--record")
+    done = run(*asked, "search.json", "--csv", "found.csv", "--html", "page.html")
+    assert done.code == 0
+    for name in ("record: ", "citations: ", "page: "):
+        assert name in done.err
+    again = run("replay", "search.json", "-r", "mine")
+    assert again.code == 0
+    assert again.out.startswith("identical: 3 hits, the same designs, ranks and scores")
+    run("register", "remove", "mine", "D3")
+    changed = run("replay", "search.json", "-r", "mine")
+    assert changed.code == 1
+    assert "D3, then rank" in changed.out
+    told = json.loads(run("replay", "search.json", "-r", "mine", "--json").out)
+    assert (told["same"], told["identical"]) == (False, False)
+    assert "drawing" in Path("search.json").read_text()
+    assert len(Path("found.csv").read_text().splitlines()) == 4
+
+
+def test_a_record_without_drawings_is_replayed_with_the_files(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    one, two = sheets_of(designs)
+    run("search", one, two, "-r", "mine", "--record", "r.json", "--without-drawings")
+    done = run("replay", "r.json", "-r", "mine")
+    assert done.code == 1 and is_one_line_and_a_hint(done.err)
+    done = run("replay", "r.json", "-r", "mine", "--drawing", one, "--drawing", two)
+    assert done.code == 0
+
+
+@pytest.mark.parametrize("text", ["", "{}", "not JSON", '{"kind": "edge-retrieval search record"}'])
+def test_what_is_no_record_is_one_line_and_a_hint(run: Run, text: str) -> None:
+    Path("record.json").write_text(text)
+    for name in ("record.json", "missing.json", "."):
+        done = run("replay", name)
+        assert done.code == 1
+        assert is_one_line_and_a_hint(done.err)

@@ -73,3 +73,13 @@ def test_wrong_input_is_one_clear_error(folder: Path, tmp_path: Path) -> None:
         for alone in (sample_query(), str(sample_query())):
             with pytest.raises(ConfigError, match="list"):
                 session.search(alone)
+
+
+def test_views_of_one_product_get_one_answer(folder: Path) -> None:
+    with Session(folder, threads=1) as session:
+        views = [session.register.picture(row) for row in (0, 1)]
+        [result] = session.search(views, k=3, together=True)
+        assert len(session.search(views, k=3)) == 2
+    assert len(result.query.figures) == 2
+    assert all(len(hit.views) == 2 for hit in result.hits)
+    assert result.hits[0].score == pytest.approx(1, abs=0.05)
