@@ -82,4 +82,4 @@ def test_views_of_one_product_get_one_answer(folder: Path) -> None:
         assert len(session.search(views, k=3)) == 2
     assert len(result.query.figures) == 2
     assert all(len(hit.views) == 2 for hit in result.hits)
-    assert result.hits[0].score == pytest.approx(1, abs=0.05)
+    assert result.hits[0].score > 0.9  # they were drawn from the first design
