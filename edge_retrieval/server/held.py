@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import RegisterError
@@ -19,6 +20,10 @@ EVERY = 1.0
 WATCHED = ("register.json", "head.json", "designs.sqlite", "designs.sqlite-wal")
 """Files of which one changes with every commit."""
 
+MADE = 64
+"""Results of `HeldRegister.once` that are kept."""
+
+Made = TypeVar("Made")
 Look = tuple[tuple[int, int, int], ...]
 
 
@@ -46,6 +51,8 @@ class HeldRegister:
         self._clock = clock
         self._looked = clock()
         self._seen = _look(folder)
+        self._made: dict[Hashable, Any] = {}
+        self._made_at = ""
         self._register, self._encoder = self._open()
         self.mark = mark_of(folder)
 
@@ -95,6 +102,16 @@ class HeldRegister:
                 (self._register, self._encoder), self.mark = opened, mark
             self._seen = found
         self._looked = now
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what was made for a key while the register stood as it does, or make it."""
+        if self._made_at != self._register.snapshot or len(self._made) >= MADE:
+            self._made.clear()
+            self._made_at = self._register.snapshot
+        if key not in self._made:
+            self._made[key] = make()
+        found: Made = self._made[key]
+        return found
 
     def close(self) -> None:
         """Let go of the register."""

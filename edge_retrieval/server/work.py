@@ -315,7 +315,7 @@ def count_facets(held: HeldRegister, filters: Filters) -> Data:
     Raises:
         EdgeRetrievalError: A filter names what is not there.
     """
-    found = facets(held.register, filters)
+    found = held.once(filters, lambda: facets(held.register, filters))
     designs = counted(found.compared_designs, "design")
     return {
         "compared_designs": found.compared_designs,

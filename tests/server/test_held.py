@@ -105,6 +105,22 @@ def test_a_register_that_is_gone_is_told_and_found_again(own: Path) -> None:
     held.close()
 
 
+def test_what_was_made_is_made_again_only_after_a_change(own: Path) -> None:
+    held = HeldRegister(own)
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(held.register.designs_count)
+        return made[-1]
+
+    assert [held.once("a", make), held.once("a", make), held.once("b", make)] == [6, 6, 6]
+    assert len(made) == 2
+    grow(own, 7)
+    held.renew(at_once=True)
+    assert held.once("a", make) == 7
+    held.close()
+
+
 def test_two_registers_never_share_the_address_of_a_picture(own: Path, tmp_path: Path) -> None:
     shutil.copytree(own, tmp_path / "copy")
     marks = {held_module.mark_of(own), held_module.mark_of(tmp_path / "copy")}
