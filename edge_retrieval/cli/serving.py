@@ -69,8 +69,11 @@ def serve(
             say(f"          open it once with your token: {address}?token=...")
         say("          Ctrl-C ends it")
         if open_page:
+            import threading
             import webbrowser
 
-            webbrowser.open(f"{address}?token={settings.token}" if settings.token else address)
+            page = f"{address}?token={settings.token}" if settings.token else address
+            # Aside: one that runs in the terminal would not come back.
+            threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
 
     run(folder, settings, ready=ready)

@@ -115,7 +115,7 @@ def api_page(settings: ServeSettings) -> str:
 {contents}
 </ul></nav>
 <section><h2 class="words">From a terminal</h2>
-<pre>{escape(_TERMINAL)}</pre></section>
+<pre tabindex="0">{escape(_TERMINAL)}</pre></section>
 {routes}
 <section><h2 class="words">Errors of any request</h2>
 <p>Each has the body {escape('{"error": what is wrong, "hint": what to do next}')}.</p>
@@ -136,7 +136,8 @@ def _section(route: Route, schemas: Mapping[str, Schema]) -> str:
     elif route.takes:
         parts.append(f"<h3>Body</h3>{_shape(schemas[route.takes])}")
     if route.example is not None:
-        parts.append(f"<h3>Example</h3><pre>{escape(_a_line_each(route.example))}</pre>")
+        shown = escape(_a_line_each(route.example))
+        parts.append(f'<h3>Example</h3><pre tabindex="0">{shown}</pre>')
     gives = schemas.get(route.gives)
     answer = _shape(gives) if gives is not None else f"<p>{escape(_GIVES[route.gives])}</p>"
     parts.append(f"<h3>Answer</h3>{answer}")

@@ -113,8 +113,8 @@ ROUTES = (
         handlers.search,
         "Search with views of a product, or with a design of the register",
         "With views, each is a figure of a drawing that was sent before. The score of a design is"
-        " the mean of the best and of the average of the views' cosines. The counts (facets) are"
-        " those of what the filters leave.",
+        " the mean of the best and of the average of the views' cosines. The facets count what is"
+        " left: each of class, year, applicant and source under all other filters.",
         takes="Search",
         gives="Result",
         errors={
@@ -130,7 +130,8 @@ ROUTES = (
         "/api/facets",
         handlers.facets,
         "Count what filters leave",
-        "By class, year, applicant (the 200 most frequent) and source.",
+        "By class, year, applicant (the 200 most frequent) and source; each under all other"
+        " filters, so that another one can be chosen by what it would give.",
         takes="FacetsOf",
         gives="Facets",
         errors={**_JSON_ERRORS, 503: BUSY},

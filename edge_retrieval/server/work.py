@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,18 +84,15 @@ def read_drawing(
         Refused: It is of no kind that is read, or too much is drawn on it.
         DrawingError: It cannot be read.
     """
-    if kind_of(data) is None:
+    kind = kind_of(data)
+    if kind is None:
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"{name}: not an image that can be read",
             "use PNG, TIFF, JPEG, WebP, BMP, GIF or PDF",
         )
-    figures: Sequence[FigureImage]
-    if whole:
-        figures = [whole_sheet(data, where=name)]
-    else:
-        pages = _within(read_pages(data, where=name), settings, name)
-        figures = cut_pages(pages, where=name)
+    with _ONE_PDF if kind == "pdf" else contextlib.nullcontext():
+        figures = _figures(data, name, settings, whole)
     if len(figures) > settings.figures:
         raise DrawingError(
             f"{name}: {len(figures)} figures, more than {settings.figures}",
@@ -109,6 +108,21 @@ def read_drawing(
         embeddings=embed_figures(held.encoder, figures),
         fingerprint=held.encoder.fingerprint,
     )
+
+
+_ONE_PDF = threading.Lock()
+"""PDFium must not be called from two threads at once, whatever the documents."""
+
+
+def _figures(data: bytes, name: str, settings: ServeSettings, whole: bool) -> Sequence[FigureImage]:
+    if whole:
+        return [whole_sheet(data, where=name)]
+    pages = read_pages(data, where=name)
+    try:
+        return cut_pages(_within(pages, settings, name), where=name)
+    finally:
+        if isinstance(pages, Generator):
+            pages.close()  # here, not where the error that holds it is forgotten
 
 
 def _within(pages: Iterator[Page], settings: ServeSettings, name: str) -> Iterator[Page]:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_retrieval.drawing.decode import Page
+from edge_retrieval.server import work
 from edge_retrieval.server.answers import ClientGone, Refused
 from edge_retrieval.server.bodies import JSON_BYTES, read_body
 from edge_retrieval.server.drawings import clean_name, kind_of
@@ -248,6 +250,39 @@ def test_every_format_that_is_promised_is_read(client: TestClient) -> None:
         image.save(file, kind)
         assert kind_of(file.getvalue()) == kind.lower()
         assert len(send(client, file.getvalue())["figures"]) == 1
+
+
+def pdf(pages: int) -> bytes:
+    first, *others = [Image.open(io.BytesIO(drawing(i))).convert("L") for i in range(pages)]
+    file = io.BytesIO()
+    first.save(file, "PDF", save_all=True, append_images=others, resolution=300)
+    return file.getvalue()
+
+
+def test_a_pdf_is_read_page_by_page(client: TestClient) -> None:
+    pytest.importorskip("pypdfium2")
+    assert len(send(client, pdf(3))["figures"]) == 3
+    assert len(send(client, pdf(2), whole="1")["figures"]) == 1
+    broken = client.post("/api/drawings", content=pdf(1)[:400])
+    assert broken.status_code == 400
+
+
+def test_one_pdf_is_read_at_a_time_and_other_drawings_meanwhile(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pypdfium2")
+    held: list[bool] = []
+    read = work.read_pages
+
+    def watching(data: bytes, *, where: str) -> Iterator[Page]:
+        for page in read(data, where=where):
+            held.append(work._ONE_PDF.locked())
+            yield page
+
+    monkeypatch.setattr(work, "read_pages", watching)
+    send(client, pdf(2))
+    send(client, drawing(1))
+    assert held == [True, True, False]
 
 
 @pytest.mark.parametrize(
