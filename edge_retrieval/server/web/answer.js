@@ -1,6 +1,6 @@
 // The head of the answer: what was compared, the class it points to, alarms, active filters.
 
-import { $, button, capital, classOf, counted, fill, h, icon, paper, titleOf } from "./dom.js";
+import { $, button, capital, classOf, counted, fill, h, icon, paper, refill, titleOf } from "./dom.js";
 import { chips } from "./chips.js";
 import { openCompare } from "./compare.js";
 import { openDesign } from "./design.js";
@@ -18,7 +18,7 @@ export function showAnswer() {
 function draw() {
   const { result, searching, failure } = state;
   $("answer").setAttribute("aria-busy", String(searching));
-  fill($("head"), titleRow(), result && statement(result), failure && failed(failure), chips(), result && predicted(result.predicted));
+  refill($("head"), titleRow(), result && statement(result), failure && failed(failure), chips(), result && predicted(result.predicted));
   fill($("alarms"), result?.alarms?.length > 0 && alarms(result.alarms));
 }
 
@@ -32,7 +32,7 @@ function titleRow() {
       { class: "tools" },
       state.result?.hits.length > 1 && orderChoice(),
       state.result?.hits.length > 0 && layoutSwitch(),
-      state.result && button("Export", { name: "down", title: "Export (e)", onclick: openExport }),
+      state.result && button("Export", { name: "down", title: "Export (e)", onclick: openExport, "data-key": "export" }),
     ),
   );
 }
@@ -66,9 +66,7 @@ function predicted(told) {
     "p",
     { class: "predicted" },
     h("span", {}, `${capital(told.sentence)}.`),
-    chosen
-      ? null
-      : button(`Search only in ${told.code}`, { class: "link", onclick: () => changeFilters({ classes: [told.code] }) }),
+    told.clear !== false && !chosen && button(`Search only in ${told.code}`, { class: "link", onclick: () => changeFilters({ classes: [told.code] }) }),
   );
 }
 

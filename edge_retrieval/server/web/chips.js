@@ -24,7 +24,7 @@ export function chips() {
 
 /** Take all filters away. */
 export function clearFilters() {
-  state.excludeSelf = state.design !== null;
+  state.excludeSelf = false;
   changeFilters({ ...FILTERS });
 }
 
@@ -47,8 +47,7 @@ function dates() {
 
 function self() {
   if (!state.excludeSelf) return [];
-  const text = state.design ? `Without ${state.design.number} itself` : "Without my own sheets";
-  return [[text, () => {
+  return [["Without my own sheets", () => {
     state.excludeSelf = false;
     tell("filters");
   }]];

@@ -1,6 +1,6 @@
 // The class tree with counts: opens level by level, narrows while one types.
 
-import { button, fill, h, icon } from "./dom.js";
+import { button, h, icon, refill } from "./dom.js";
 
 /**
  * Make a tree. `chosen(code)` tells "in", "out" or "", `choose(code, how)` is told a click;
@@ -47,11 +47,9 @@ export function classTree({ label, chosen, choose, excludes = false }) {
   };
 
   const draw = () => {
-    const key = list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const text = sought.value.trim().toLowerCase();
     const shown = text ? classes.filter((entry) => found(entry, text)) : classes;
-    fill(list, shown.length ? shown.map((entry) => node(entry, 1, text)) : h("li", { class: "soft" }, text ? "No class is called so." : "No classes are known."));
-    if (key) list.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+    refill(list, shown.length ? shown.map((entry) => node(entry, 1, text)) : h("li", { class: "soft" }, text ? "No class is called so." : "No classes are known."));
   };
 
   return {

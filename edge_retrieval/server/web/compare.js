@@ -1,6 +1,6 @@
 // Side by side, pair by pair; or one drawing laid over the other.
 
-import { button, capital, classOf, fill, h, icon, paper, titleOf } from "./dom.js";
+import { button, capital, classOf, fill, h, icon, paper, refill, titleOf } from "./dom.js";
 import { flagButton } from "./flags.js";
 import { complain } from "./notices.js";
 import { overlay } from "./overlay.js";
@@ -57,7 +57,6 @@ function draw() {
 }
 
 function drawBar() {
-  const key = dialog.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   const hits = state.result?.hits ?? [];
   const names = [...new Set([...hits.map((hit) => hit.design), ...state.flags.keys(), right, ...(left ? [left] : [])])];
   const label = (number) => {
@@ -68,7 +67,7 @@ function drawBar() {
     h("select", { "aria-label": name, "data-key": name, onchange: (event) => change(event.target.value) }, values.map((one) =>
       h("option", { value: one, selected: one === value }, one === QUERY ? nameOf(one) : label(one))));
   const modeButton = (name, text) => button(text, { class: "choice", "aria-pressed": String(mode === name), onclick: () => setMode(name), "data-key": name });
-  fill(
+  refill(
     bar,
     choice("Left", left, [...(hasQuery() ? [QUERY] : []), ...names], (value) => change(value, right)),
     h("span", { class: "soft" }, "with"),
@@ -78,9 +77,8 @@ function drawBar() {
       button("Next hit", { name: "chevron", quiet: true, title: "Next hit (j)", onclick: () => step(1), disabled: hits.length < 2, "data-key": "next" })),
     h("div", { class: "choices", role: "group", "aria-label": "How to compare" }, modeButton("side", "Side by side"), modeButton("over", "Overlay")),
     sides && flagButton(hits.find((hit) => hit.design === right) ?? sides.design),
-    button("Close", { name: "close", quiet: true, class: "last", title: "Close (Esc)", onclick: () => dialog.close() }),
+    button("Close", { name: "close", quiet: true, class: "last", title: "Close (Esc)", onclick: () => dialog.close(), "data-key": "close" }),
   );
-  if (key) bar.querySelector(`[data-key="${key}"]`)?.focus();
 }
 
 function change(newLeft, newRight) {

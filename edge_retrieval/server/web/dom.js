@@ -18,6 +18,15 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
 }
 
+/** The same; the focus stays on what has the same `data-key`, else goes to what is left. */
+export function refill(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  fill(element, ...children);
+  if (!focused) return;
+  const again = focused.dataset.key && element.querySelector(`[data-key="${CSS.escape(focused.dataset.key)}"]`);
+  (again || element.querySelector("button, select, input") || $("main")).focus({ preventScroll: true });
+}
+
 export const $ = (id) => document.getElementById(id);
 
 const PATHS = {

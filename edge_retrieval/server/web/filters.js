@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { classTree } from "./classes.js";
 import { clearFilters } from "./chips.js";
-import { $, button, fill, h } from "./dom.js";
+import { $, button, fill, h, refill } from "./dom.js";
 import { changeFilters, on, setFilters, state, tell } from "./state.js";
 import { complain } from "./notices.js";
 
@@ -19,8 +19,7 @@ const from = dateField("From", "after", "on this day or later");
 const before = dateField("Before", "before", "earlier than this day");
 const names = h("datalist", { id: "applicants" });
 const applicant = h("input", { type: "text", list: "applicants", "aria-label": "Applicant", placeholder: "Name, or a part of it", autocomplete: "off" });
-const own = h("input", { type: "checkbox", id: "own", onchange: () => leaveOutOwn(own.checked) });
-const ownLabel = h("label", { for: "own", class: "check" }, own, h("span", {}, ""));
+const own = h("div", { class: "sources" });
 const sources = h("div", { class: "sources" });
 
 /** Draw the panel once; keep its counts and choices right. */
@@ -35,7 +34,7 @@ export function showFilters() {
       button("Only", { class: "small", "aria-label": "Only this applicant", onclick: () => addApplicant("applicants") }),
       button("Leave out", { class: "small", "aria-label": "Leave this applicant out", onclick: () => addApplicant("not_applicants") }))),
     h("fieldset", { id: "source-box" }, h("legend", {}, "Source"), sources),
-    h("fieldset", {}, h("legend", {}, "My own"), ownLabel),
+    h("fieldset", { id: "own-box" }, h("legend", {}, "My own"), own),
     button("Clear all filters", { class: "link", onclick: clearFilters }),
   );
   fill($("filters"), details);
@@ -46,8 +45,7 @@ export function showFilters() {
 function draw() {
   from.show(state.filters.after);
   before.show(state.filters.before);
-  own.checked = state.excludeSelf;
-  ownLabel.lastChild.textContent = state.design ? `Leave out ${state.design.number} itself` : "Leave out designs cut from the very files I search with";
+  showOwn();
   const count = Object.values(setFilters()).reduce((sum, value) => sum + (Array.isArray(value) ? value.length : 1), 0);
   $("filter-count").textContent = count ? String(count) : "";
   tree.show();
@@ -112,12 +110,12 @@ function showYears(told) {
   const most = Math.max(1, ...told.map(({ count }) => count));
   const all = told.length > 1 ? told : [];
   years.hidden = !all.length;
-  fill(years, all.map(({ year, count }) => {
+  refill(years, all.map(({ year, count }) => {
     const { before: end, after: start } = state.filters;
     const inside = (!end || String(year) < end) && (!start || String(year) >= start.slice(0, 4));
     const bar = h("span", { class: (end || start) && inside ? "inside" : "" });
     bar.style.height = `${Math.max(6, (100 * count) / most)}%`;
-    return h("button", { type: "button", "aria-label": `Only designs before ${Number(year) + 1}: ${count} are of ${year}`, title: `${year}: ${count}. Click: before ${Number(year) + 1}`, onclick: () => changeFilters({ before: String(Number(year) + 1) }) }, bar);
+    return h("button", { type: "button", "data-key": year, "aria-label": `Only designs before ${Number(year) + 1}: ${count} are of ${year}`, title: `${year}: ${count}. Click: before ${Number(year) + 1}`, onclick: () => changeFilters({ before: String(Number(year) + 1) }) }, bar);
   }), all.length > 0 && h("span", { class: "soft ends" }, h("span", {}, String(all[0].year)), h("span", {}, String(all.at(-1).year))));
 }
 
@@ -125,8 +123,8 @@ function showNames({ applicants, sources: from_ }) {
   $("applicant-box").hidden = !applicants.length && !state.filters.applicants.length && !state.filters.not_applicants.length;
   fill(names, applicants.map(({ name, count }) => h("option", { value: name, label: `${name} (${count})` })));
   $("source-box").hidden = from_.length < 2;
-  fill(sources, from_.length < 2 ? [] : from_.map(({ name, count }) => h("label", { class: "check" },
-    h("input", { type: "checkbox", checked: state.filters.sources.includes(name), onchange: (event) => toggleSource(name, event.target.checked) }),
+  refill(sources, from_.length < 2 ? [] : from_.map(({ name, count }) => h("label", { class: "check" },
+    h("input", { type: "checkbox", checked: state.filters.sources.includes(name), "data-key": name, onchange: (event) => toggleSource(name, event.target.checked) }),
     h("span", {}, name, " ", h("span", { class: "count" }, count.toLocaleString("en"))))));
 }
 
@@ -143,7 +141,23 @@ function addApplicant(list) {
   return changeFilters({ [list]: [...new Set([...state.filters[list], name])], [other]: state.filters[other].filter((one) => one !== name) });
 }
 
-function leaveOutOwn(chosen) {
+// Of drawings what lies in the register under the very same files; of a design what is of its owner.
+function showOwn() {
+  const choices = (state.design?.applicants ?? []).map((name) => [
+    `Leave out designs by ${name}`, state.filters.not_applicants.includes(name), (chosen) => leaveOutApplicant(name, chosen),
+  ]);
+  if (!state.design) choices.push(["Leave out designs cut from the very files I search with", state.excludeSelf, leaveOutSheets]);
+  $("own-box").hidden = !choices.length;
+  refill(own, choices.map(([text, checked, change]) =>
+    h("label", { class: "check" }, h("input", { type: "checkbox", checked, "data-key": text, onchange: (event) => change(event.target.checked) }), h("span", {}, text))));
+}
+
+function leaveOutSheets(chosen) {
   state.excludeSelf = chosen;
   tell("filters");
+}
+
+function leaveOutApplicant(name, chosen) {
+  const others = state.filters.not_applicants.filter((one) => one !== name);
+  changeFilters({ not_applicants: chosen ? [...others, name] : others });
 }

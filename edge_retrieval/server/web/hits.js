@@ -33,7 +33,7 @@ export function orderedHits() {
 
 /** Choose the order of the hits that are shown; their ranks stay. */
 export function orderChoice() {
-  return h("select", { "aria-label": "Order", onchange: (event) => sortBy(event.target.value) },
+  return h("select", { "aria-label": "Order", "data-key": "order", onchange: (event) => sortBy(event.target.value) },
     Object.entries(ORDERS).map(([name, [words]]) => h("option", { value: name, selected: name === order }, words)));
 }
 
@@ -47,7 +47,7 @@ function sortBy(name) {
 /** Choose between the list with all views and the grid of best views. */
 export function layoutSwitch() {
   const choice = (name, label) =>
-    button(label, { name, quiet: true, class: "choice", "aria-pressed": String(layout === name), onclick: () => choose(name) });
+    button(label, { name, quiet: true, class: "choice", "aria-pressed": String(layout === name), "data-key": name, onclick: () => choose(name) });
   return h("div", { class: "choices", role: "group", "aria-label": "Layout" }, choice("list", "List with all views"), choice("grid", "Grid of the best views"));
 }
 
@@ -147,8 +147,13 @@ function actions(hit) {
     { class: "actions" },
     button("Compare", { name: "compare", class: "small", "aria-label": `Compare ${of}`, title: "Compare (c)", onclick: () => openCompare(of) }),
     flagButton(hit),
-    button("More like this", { name: "like", class: "small", "aria-label": `Search with ${of}`, onclick: () => searchWithDesign({ number: of, title: hit.title }) }),
+    button("More like this", { name: "like", class: "small", "aria-label": `Search with ${of}`, onclick: () => searchWithDesign(asQuery(hit)) }),
   );
+}
+
+/** A hit as the design to search with. */
+export function asQuery({ design, title, applicants }) {
+  return { number: design, title, applicants };
 }
 
 /** The pictures of a design for the zoom. */

@@ -72,14 +72,16 @@ export function clearQuery() {
   tell("query");
 }
 
-/** Search with a registered design in place of drawings. */
+/** Search with a registered design, {number, title, applicants}, in place of drawings. */
 export function searchWithDesign(design) {
   state.drawings.forEach(forget);
   state.drawings = [];
   state.design = design;
-  state.excludeSelf = true; // that a design is like itself says nothing
+  state.excludeSelf = false; // the server leaves the design itself out
   tell("query");
   location.hash = "#search";
+  window.scrollTo(0, 0);
+  $("main").focus({ preventScroll: true }); // what was pressed is gone
 }
 
 /** Send every drawing again: the server forgot one, and keeps them in memory only. */

@@ -4,7 +4,7 @@ import { $, button, h } from "./dom.js";
 import { openCompare } from "./compare.js";
 import { openExport } from "./exports.js";
 import { toggleFlag } from "./flags.js";
-import { focusHit, orderedHits, zoomHit } from "./hits.js";
+import { asQuery, focusHit, orderedHits, zoomHit } from "./hits.js";
 import { chooseFiles, searchWithDesign } from "./intake.js";
 import { state } from "./state.js";
 
@@ -74,7 +74,7 @@ const ACTIONS = {
   f: withHit(toggleFlag),
   n: withHit(writeNote),
   z: withHit(zoomHit),
-  m: withHit((one) => searchWithDesign({ number: one.design, title: one.title })),
+  m: withHit((one) => searchWithDesign(asQuery(one))),
   e: openExport,
   s: () => (location.hash = "#search"),
   b: () => (location.hash = "#browse"),

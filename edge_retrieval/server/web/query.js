@@ -1,6 +1,6 @@
 // The panel of the query: every drawing with the views found on it.
 
-import { button, counted, fill, h, icon, paper, titleOf, $ } from "./dom.js";
+import { button, counted, fill, h, icon, paper, refill, titleOf, $ } from "./dom.js";
 import { chooseFiles, clearQuery, readAgain, removeDrawing } from "./intake.js";
 import { activeFigures, on, state, tell } from "./state.js";
 import { designOf, viewsOfDesign } from "./search.js";
@@ -13,9 +13,7 @@ export function showQuery() {
 }
 
 function draw() {
-  const focused = document.activeElement?.closest("#query [data-key]")?.dataset.key;
-  fill($("query"), head(), h("div", { class: "source-list" }, state.design ? designCard() : state.drawings.map(drawingCard)), foot());
-  if (focused) $("query").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  refill($("query"), head(), h("div", { class: "source-list" }, state.design ? designCard() : state.drawings.map(drawingCard)), foot());
 }
 
 function head() {
@@ -49,7 +47,7 @@ function drawingCard(drawing) {
       { class: "source-head" },
       h("span", { class: "name", title: drawing.name }, drawing.name),
       told && h("span", { class: "soft" }, told),
-      button(`Remove ${drawing.name}`, { name: "close", quiet: true, onclick: () => removeDrawing(drawing) }),
+      button(`Remove ${drawing.name}`, { name: "close", quiet: true, onclick: () => removeDrawing(drawing), "data-key": `remove-${drawing.key}` }),
     ),
     drawing.state === "reading" && h("p", { class: "soft reading" }, "Reading…"),
     drawing.state === "failed" && problem(drawing),
