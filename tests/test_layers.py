@@ -24,6 +24,7 @@ LAYERS = (
     ("filters", "plan", "query", "voting", "facets", "answers", "search", "preparing"),
     (
         "session",
+        "indexing",
         "sample",
         "evidence",
         "watch",

@@ -12,7 +12,13 @@ def make_caches(register: Register) -> None:
     """Make what makes searching faster; if that fails, say so: the register is whole without."""
     try:
         prepare(register, track=bar)  # does nothing while all are compared fast enough
-    except RegisterError as error:
+    except (RegisterError, MissingExtraError) as error:
+        say_slower(error)
+
+
+def say_slower(error: RegisterError | MissingExtraError) -> None:
+    """Say that, and why, a register is slower to search than it could be."""
+    if isinstance(error, RegisterError):
         say(one_line(f"note: searching is slower than it could be: {error}"))
-    except MissingExtraError as error:
+    else:
         say(one_line(f"note: many searches in one go could be faster: {error}: {error.hint}"))

@@ -1,12 +1,9 @@
-"""Commands that fill a register and search in it: index and search."""
+"""The command that fills a register."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,34 +18,10 @@ from edge_retrieval.cli.talk import (
     bar,
     chosen_backend,
     count,
-    open_bundle,
     print_json,
     say,
     show_problems,
 )
-from edge_retrieval.errors import SourceError
-
-if TYPE_CHECKING:
-    from edge_retrieval.bundle import Bundle
-    from edge_retrieval.register import Register
-    from edge_retrieval.sources import Design, Problem
-
-LOOK_AHEAD = 32
-"""Designs that are read before a register is made: their labels tell how deep its taxonomy is."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Designs, and about how many they are; 0: unknown."""
-
-    items: Iterable[Design | Problem]
-    count: int
-
-    def __iter__(self) -> Iterator[Design | Problem]:
-        return iter(self.items)
-
-    def __length_hint__(self) -> int:
-        return self.count
 
 
 def index(
@@ -78,55 +51,37 @@ def index(
 
     Indexing the same files again adds nothing. Example: edge-ret index grants/ -o my-register
     """
-    from edge_retrieval.cli.caching import make_caches
-    from edge_retrieval.encoder import load_encoder
-    from edge_retrieval.provenance import available_cores
+    from edge_retrieval.cli.caching import say_slower
+    from edge_retrieval.indexing import NothingReadError
+    from edge_retrieval.indexing import index as run_index
     from edge_retrieval.register import Register, is_register
-    from edge_retrieval.sources import expected_designs, open_source
     from edge_retrieval.sources.design import counted
 
-    designs = open_source(source, kind=kind)
-    # An unreadable source ends here, before anything is made.
-    first = list(itertools.islice(designs, LOOK_AHEAD))
-    if not first:
-        raise SourceError(f"{source} holds no designs", hint="see --source for the kinds it can be")
-    total = len(first) if len(first) < LOOK_AHEAD else expected_designs(source, kind=kind)
-    is_new = not is_register(out)
-    if is_new:
-        encoding = open_bundle(bundle)
-        encoding = encoding if dim is None else encoding.cut(dim)
-        register = Register.create(out, encoding, levels_of(first))
-    else:
-        register = Register.open(out)
-        encoding = cut_like(register, open_bundle(bundle) if bundle else register.bundle, dim)
     try:
-        encoder = load_encoder(encoding, backend=chosen_backend(encoding, backend))
-        result = register.add(
-            Counted(itertools.chain(first, designs), total or 0),
-            encoder,
+        result = run_index(
+            source,
+            out,
+            bundle=bundle,
+            kind=kind,
+            dim=dim,
+            jobs=jobs,
             track=bar,
-            source=source.resolve().name,
-            jobs=jobs or available_cores(),
+            choose_backend=lambda encoding: chosen_backend(encoding, backend),
+            slower=say_slower,
         )
-        make_caches(register)
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            kept = counted(register.designs_count, "design", is_are=True)
+    except NothingReadError as error:
+        show_problems(error.result.notes, what="note")
+        show_problems(error.result.problems, what="skipped")
+        raise
+    except KeyboardInterrupt:
+        if is_register(out):
+            with Register.open(out) as register:
+                kept = counted(register.designs_count, "design", is_are=True)
             say(f"stopped: {kept} kept; the same again adds the rest")
-        if is_new:
-            register.discard_if_empty()
-        register.close()
         raise
     show_problems(result.notes, what="note")
     show_problems(result.problems, what="skipped")
-    if is_new and register.designs_count == 0:
-        register.discard_if_empty()
-        register.close()
-        problems = count(len(result.problems) + len(result.notes), "problem")
-        raise SourceError(
-            f"no design of {source} could be read ({problems}, above)",
-            hint="check the files that are named, or choose the kind with --source",
-        )
+    register = Register.open(out)
     summary = {
         "register": str(out),
         "designs": register.designs_count,
@@ -172,20 +127,3 @@ def index(
     if result.problems:
         say(f"skipped: {count(len(result.problems), 'input')}")
         raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
-
-
-def cut_like(register: Register, bundle: Bundle, dim: int | None) -> Bundle:
-    """Return a bundle cut as was asked for, else as the register's is, if it can be."""
-    if dim is not None:
-        return bundle.cut(dim)
-    own = register.bundle.dim
-    return bundle.cut(own) if own in bundle.whole.prefixes else bundle.whole
-
-
-def levels_of(items: Iterable[Design | Problem]) -> tuple[str, ...]:
-    """Name the levels of a new register after the depth of the first designs with labels."""
-    from edge_retrieval.sources import Design
-
-    depths = (len(item.labels) for item in items if isinstance(item, Design) and item.labels)
-    depth = next(depths, 2)
-    return (*("class", "subclass", *(f"level {n}" for n in range(3, depth + 1)))[:depth], "design")
