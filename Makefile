@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint wheel-check clean
+.PHONY: demo test lint wheel-check docs clean
 
 demo: $(VENV)/base.stamp  ## index the sample, search it with a drawing, show the result
 	@mkdir -p demo
@@ -23,6 +23,10 @@ lint: $(VENV)/dev.stamp  ## style and types
 wheel-check: $(VENV)/dev.stamp  ## build the wheel, install it alone, search from another folder
 	PYTHON=$(PYTHON) BUILDER=$(BIN)/python bash .ci/wheel-check
 
+docs: $(VENV)/docs.stamp  ## the pages of docs as a site, in site/: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html in a browser"
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed: make PYTHON=python3.11 ...") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None'
 	$(PYTHON) -m venv $(VENV)
@@ -37,5 +41,10 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/base.stamp
 
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up $(VENV) with what builds the site ..."
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@ $(VENV)/base.stamp
+
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo dist build site .pytest_cache .mypy_cache .ruff_cache
