@@ -85,6 +85,10 @@ class Client:
 
     def work(self, until: float) -> None:
         """Search until the clock says so."""
+        with contextlib.closing(self._connection):
+            self._work(until)
+
+    def _work(self, until: float) -> None:
         while time.perf_counter() < until:
             data = next(self._sheets).read_bytes()
             sent = self._ask("drawing", "POST", "/api/drawings?name=sheet.png", data)
