@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge_retrieval.errors import EdgeRetrievalError
 from edge_retrieval.plan import Plan
 from edge_retrieval.query import Query
-from edge_retrieval.register import DesignRecord, FigureRecord
+from edge_retrieval.register import DesignRecord, FigureRecord, Register
 from edge_retrieval.voting import ClassVote
 
 if TYPE_CHECKING:
     from edge_retrieval.calibration import Strength
+
+THUMBNAIL = 160
+"""Longest side of a drawing in a notebook, in pixels."""
 
 
 class ViewMatch(NamedTuple):
@@ -124,6 +128,7 @@ class SearchResult:
             None: none. Such a view does not count in the score.
         predicted: The class by the vote of the nearest; None: they have none.
         alarms: Very similar designs of other classes, also of such as the filters leave out.
+        register: Where was searched: it has the drawings.
     """
 
     query: Query
@@ -140,6 +145,28 @@ class SearchResult:
     same_views: tuple[int | None, ...] = ()
     predicted: ClassVote | None = None
     alarms: tuple[Alarm, ...] = ()
+    register: Register | None = field(default=None, compare=False, repr=False)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the drawings of the query and of the hits, in a row."""
+        from edge_retrieval.drawing import to_png
+        from edge_retrieval.page import notebook_row
+
+        cells = [
+            (to_png(figure.pixels, side=THUMBNAIL), "your drawing" if one else f"view {view}", "")
+            for view, figure in enumerate(self.query.figures, start=1)
+            for one in [len(self.query.figures) == 1]
+        ]
+        register = self.register
+        for hit in self.hits:
+            told = " ".join(part for part in (hit.design.locarno or "", hit.design.title) if part)
+            name = f"{hit.rank} {hit.design.number} {hit.score:.3f}"
+            try:
+                png = register.picture(hit.figure.row) if register is not None else b""
+                cells.append((png, name, told))
+            except (EdgeRetrievalError, OSError, ValueError):  # closed, or compacted since
+                cells.append((b"", name, told))
+        return notebook_row(cells, self.statement)
 
     @property
     def chance(self) -> str:

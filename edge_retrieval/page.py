@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 
@@ -22,6 +22,25 @@ def picture(png: bytes, alt: str) -> str:
     """Return a drawing on its paper as HTML, the picture inside; `alt` is text."""
     source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
     return f'<div class="paper"><img alt="{escape(alt)}" src="{source}"></div>'
+
+
+def notebook_row(cells: Sequence[tuple[bytes, str, str]], below: str) -> str:
+    """Return drawings side by side for a notebook's cell: (PNG or b"", name, more), all text."""
+    drawn = "".join(
+        '<figure style="margin:0;width:9rem;flex:none">'
+        '<div style="background:#fff;border:1px solid #ddd;border-radius:4px;padding:6px;'
+        'height:9rem;display:flex;align-items:center;justify-content:center">'
+        + (
+            f'<img alt="{escape(name)}" style="max-width:100%;max-height:100%" '
+            f'src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
+            if png
+            else ""
+        )
+        + f'</div><figcaption style="font-size:.85em">{escape(name)}<br>{escape(more)}</figcaption>'
+        "</figure>"
+        for png, name, more in cells
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{drawn}</div><p>{escape(below)}</p>'
 
 
 def definitions(facts: Mapping[str, str]) -> str:

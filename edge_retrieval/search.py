@@ -198,6 +198,7 @@ class _Ranking:
             same_views=tuple(repeated),
             predicted=predicted,
             alarms=tuple(self._alarms(query, vectors, counted, exclude_self, hits, predicted)),
+            register=self.register,
         )
 
     def _same(self, query: Query, exclude_self: bool) -> NDArray[np.int64]:

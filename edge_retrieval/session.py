@@ -103,6 +103,9 @@ class Session:
             exact=exact,
         )
 
+    def __repr__(self) -> str:
+        return f"Session({self.register!r})"
+
     def refresh(self) -> None:
         """See what has been added and removed since."""
         self.register.refresh()
@@ -116,6 +119,31 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def search_drawings(
+    register: Path | str,
+    drawings: Sequence[Drawing],
+    *,
+    k: int = 10,
+    filters: Filters | None = None,
+) -> SearchResult:
+    """Rank the designs of a register by how much they look like a product, once.
+
+    Who searches more than once holds a `Session` open, which is much faster.
+
+    Args:
+        register: Its folder.
+        drawings: Views of one product: paths, or the bytes of image files.
+        k: How many designs to return.
+        filters: Which designs to compare; None: all.
+
+    Raises:
+        As `Session` and `Session.search`.
+    """
+    # Not closed: a notebook asks the answer for the drawings of the hits when it shows it.
+    session = Session(register)
+    return session.search(drawings, k=k, filters=filters, together=True)[0]
 
 
 def _query(drawing: Drawing, cut: bool) -> Query:

@@ -64,9 +64,10 @@ def compact(database: Database, store: Store, reader: DesignReader, track: Track
         database.commit(epoch=epoch)
     except BaseException:
         database.rollback()
-        for path in (fresh.vectors, fresh.pictures):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        if database.state().epoch != epoch:  # else an interrupt came after the commit
+            for path in (fresh.vectors, fresh.pictures):
+                with contextlib.suppress(OSError):
+                    path.unlink()
         raise
     remove_caches(folder)
 

@@ -187,10 +187,12 @@ def save_columns(folder: Path, columns: Columns, state: State) -> None:
     try:
         part.write_bytes(b"".join([start, header, *blocks]))
         part.replace(folder / COLUMNS)
-    except OSError:
+    except BaseException as error:
         for path in (part, folder / COLUMNS):  # of an earlier state: of no use
             with contextlib.suppress(OSError):
                 path.unlink()
+        if not isinstance(error, OSError):
+            raise
 
 
 def load_columns(folder: Path, state: State | None = None) -> Columns | None:

@@ -206,32 +206,61 @@ def finish_replacing(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writer_lock(path: Path) -> Iterator[None]:
-    """Be the only writer; the system lifts the lock when the process ends, however it ends."""
+    """Be the only writer; the system lifts the lock when the process ends, however it ends.
+
+    Raises:
+        RegisterError: Another process, or another part of this one, is the writer; or the disk
+            knows no locks.
+    """
     with writing(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             _lock(handle)
         except OSError as error:
+            if error.errno not in TAKEN:
+                raise RegisterError(
+                    f"{path}: cannot be locked: {error.strerror or error}",
+                    hint="keep a register that is written to on a disk of this machine",
+                ) from error
             raise RegisterError(
                 f"{path.parent}: another process is writing to this register",
                 hint="wait until it has finished, then try again; searching works meanwhile",
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            _unlock(handle)
     finally:
-        os.close(handle)  # lifts the lock
+        os.close(handle)
 
 
-if os.name == "nt":
+TAKEN = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+"""What a system answers when somebody else holds a lock."""
 
-    def _lock(handle: int) -> None:
+# Each is loaded where it is needed, and each exists on one kind of system only.
+
+
+def _lock(handle: int) -> None:
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
         import msvcrt
 
+        os.lseek(handle, 0, os.SEEK_SET)  # it locks from where the file stands
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-
-else:
-
-    def _lock(handle: int) -> None:
-        import fcntl
-
+    else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _unlock(handle: int) -> None:
+    """Lift the lock at once: Windows lifts that of a closed file when it finds the time."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        import msvcrt
+
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        fcntl.flock(handle, fcntl.LOCK_UN)

@@ -100,6 +100,14 @@ class Register:
         """
         self._at.renew()
 
+    def __repr__(self) -> str:
+        if self._at.closed:
+            return f"<Register {self.folder.name}, closed>"
+        return (
+            f"<Register {self.folder.absolute().name}: {self.designs_count:,} designs, "
+            f"{self.figures_count:,} figures, encoder {self.bundle.name}>"
+        )
+
     def __len__(self) -> int:
         """The number of figures."""
         return self.figures_count

@@ -46,6 +46,7 @@ class Snapshot:
         vectors: ``(N, D)`` float32, mapped.
         rows: Reads single vectors from the file.
         pictures: Reads the file of pictures.
+        closed: It was let go.
         designs: Records that were read of it, by number; whoever reads them keeps them few.
 
     Raises:
@@ -56,6 +57,7 @@ class Snapshot:
         self.folder = folder
         self._dim = dim
         self._fingerprint = fingerprint
+        self.closed = False
         self.state: State
         self.vectors: Embeddings
         self.rows: RowReader
@@ -119,6 +121,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Let go of everything."""
+        self.closed = True
         self.database.close()
         if self.old is not None:
             self.old.close()
