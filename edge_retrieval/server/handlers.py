@@ -85,14 +85,14 @@ async def search(desk: Desk, asked: Asked) -> Answer:
     """Rank the designs."""
     given = await _body(desk, asked, "Search")
     wanted = _search_of(desk, given)
-    return json_answer(await desk.search(asked, lambda held: work.answer_search(held, wanted)))
+    return await desk.search(asked, lambda held: json_answer(work.answer_search(held, wanted)))
 
 
 async def facets(desk: Desk, asked: Asked) -> Answer:
     """Count what the filters leave."""
     given = await _body(desk, asked, "FacetsOf")
     filters = _filters_of(given)
-    return json_answer(await desk.read(asked, lambda held: work.count_facets(held, filters)))
+    return await desk.read(asked, lambda held: json_answer(work.count_facets(held, filters)))
 
 
 async def list_designs(desk: Desk, asked: Asked) -> Answer:
@@ -100,8 +100,8 @@ async def list_designs(desk: Desk, asked: Asked) -> Answer:
     within = asked.query.get("class", "").strip()
     offset = _number(asked.query, "offset", 0, 10**12)
     limit = _number(asked.query, "limit", 60, LISTED)
-    return json_answer(
-        await desk.read(asked, lambda held: work.list_designs(held, within, offset, limit))
+    return await desk.read(
+        asked, lambda held: json_answer(work.list_designs(held, within, offset, limit))
     )
 
 

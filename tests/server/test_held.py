@@ -128,6 +128,24 @@ def test_two_registers_never_share_the_address_of_a_picture(own: Path, tmp_path:
     assert held_module.mark_of(own) in marks
 
 
+def test_a_register_that_is_damaged_or_gone_is_an_error_with_a_hint_and_no_path(
+    own: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_module, "EVERY", 0.0)
+    client = serve(own)
+    own.rename(own.with_name("away"))
+    for answer in (
+        client.get("/api/status"),
+        client.post("/api/search", json={"design": "D0001"}),
+    ):
+        assert answer.status_code == 500
+        assert answer.json()["error"].startswith("own: no register any more")
+        assert answer.json()["hint"]
+        assert str(own.parent) not in answer.text
+    own.with_name("away").rename(own)
+    assert client.get("/api/status").status_code == 200
+
+
 def test_pictures_of_rows_that_have_other_numbers_by_now_are_gone(
     own: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
