@@ -60,9 +60,11 @@ def _swap(stage: Path, folder: Path, replaces: Collection[str]) -> None:
 
 def _sync(path: Path) -> None:
     """Make the disk hold what was written, so that the rename cannot overtake it."""
-    if os.name == "nt" and path.is_dir():
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         return  # Windows cannot open a folder
-    handle = os.open(path, os.O_RDONLY)
+    # Windows syncs no handle that only reads.
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
