@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,29 @@ def facets(register: Register, filters: Filters | None = None) -> Facets:
             "year": int(np.count_nonzero(years == 0)),
         },
     )
+
+
+def facets_as_data(found: Facets) -> dict[str, Any]:
+    """Return facets as plain data: `compared_designs`, `classes` (a tree), `years`, `applicants`,
+    `sources`, `unknown`; each with its `count`."""
+
+    def branch(one: ClassCount) -> dict[str, Any]:
+        children = [branch(child) for child in one.children]
+        return {
+            "code": one.code,
+            "title": one.title,
+            "count": one.designs,
+            "children": children,
+        }
+
+    return {
+        "compared_designs": found.compared_designs,
+        "classes": [branch(one) for one in found.classes],
+        "years": [{"year": year, "count": count} for year, count in found.years],
+        "applicants": [{"name": name, "count": count} for name, count in found.applicants],
+        "sources": [{"name": name, "count": count} for name, count in found.sources],
+        "unknown": dict(found.unknown),
+    }
 
 
 def _most(names: Sequence[str], counts: NDArray[np.int64]) -> tuple[tuple[str, int], ...]:

@@ -223,3 +223,17 @@ def test_what_is_no_record_is_one_line_and_a_hint(run: Run, text: str) -> None:
         done = run("replay", name)
         assert done.code == 1
         assert is_one_line_and_a_hint(done.err)
+
+
+def test_designs_are_counted_by_what_a_filter_would_leave(run: Run, query: Path) -> None:
+    asked = ("search", query, "-r", "mine", "--counts", "--class", "06-01")
+    told = json.loads(run(*asked, "--json").out)["facets"]
+    assert told["compared_designs"] == 2
+    assert [(one["code"], one["count"]) for one in told["classes"]] == [("06", 3), ("07", 1)]
+    assert {one["name"]: one["count"] for one in told["applicants"]} == {
+        "Braun GmbH": 1,
+        "Sony Corporation": 1,
+    }
+    lines = [line.split() for line in run(*asked).out.splitlines()]
+    assert ["class", "2", "06-01", "Seats"] in lines
+    assert ["year", "1", "2020"] in lines

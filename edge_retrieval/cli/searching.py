@@ -110,9 +110,7 @@ def search(
     ] = None,
     record: Annotated[
         Path | None,
-        typer.Option(
-            "--record", help="Also write a record that edge-ret replay proves."
-        ),
+        typer.Option("--record", help="Also write a record that edge-ret replay proves."),
     ] = None,
     without_drawings: Annotated[
         bool,
@@ -126,6 +124,10 @@ def search(
     notes: Annotated[
         str, typer.Option("--notes", help="What to write into the page and the record.")
     ] = "",
+    counts: Annotated[
+        bool,
+        typer.Option("--counts", help="Also count the designs by class, year, applicant, source."),
+    ] = False,
     pictures: PicturesOption = "auto",
     backend: BackendOption = None,
     as_json: JsonFlag = False,
@@ -204,7 +206,12 @@ def search(
         from edge_retrieval.evidence import to_json
 
         problems = [str(reason) for reason in asking.unread]
-        print_json(to_json(results, register=register, explain=explain, problems=problems))
+        told = to_json(results, register=register, explain=explain, problems=problems)
+        if counts:
+            from edge_retrieval.facets import facets, facets_as_data
+
+            told["facets"] = facets_as_data(facets(register, filters))
+        print_json(told)
     else:
         for result in results:
             print_hits(result)
@@ -212,6 +219,11 @@ def search(
                 from edge_retrieval.cli.pictures import hit_pictures, print_hit_pictures
 
                 print_hit_pictures(kind, hit_pictures(result, register))
+        if counts:
+            from edge_retrieval.cli.counting import print_counts
+            from edge_retrieval.facets import facets
+
+            print_counts(facets(register, filters))
     say_what_is_gone(results)
     for what, path in written.items():
         say(f"{what}: {path.resolve()}")
