@@ -7,10 +7,12 @@ threads, each with a register of its own; where the queue is full the answer is 
 Drawings are in memory only: nothing that is sent is written to disk. No path of a client's is ever
 opened: ids are looked up, rows are numbers, and the page's files are read before the first request.
 
-    settings  limits        bodies    what is received       pool      threads and their queue
-    answers   what is sent  guard     who may ask            held      a register that follows
-    routes    the table     handlers  what each route does   work      what the library is asked
-    schemas   the shapes    openapi   the documentation      running   uvicorn
+    settings   the limits         bodies     what is received    pool      threads, their queue
+    answers    what is sent       guard      who may ask         held      register that follows
+    routes     the table          handlers   what each does      work      what the library is asked
+    schemas    the shapes         checking   held against them   openapi   the documentation
+    receiving  file -> drawing    drawings   those kept          exporting what is taken home
+    app        Starlette          running    uvicorn             remembering  an encoder's memory
 """
 
 from __future__ import annotations

@@ -89,6 +89,17 @@ class Desk:
         self.searching.stop()
         self.reading.stop()
 
+    def require_room(self) -> None:
+        """Refuse what could not be searched for now, before its body is received.
+
+        Raises:
+            Refused: Too many wait.
+        """
+        try:
+            self.searching.require_room()
+        except Full as full:
+            raise busy(full.seconds) from None
+
     async def search(self, asked: Asked, job: Callable[[HeldRegister], Done]) -> Done:
         """Do a job that searches or reads a drawing; see `_done`."""
         return await self._done(self.searching, asked, job)

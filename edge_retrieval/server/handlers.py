@@ -13,9 +13,12 @@ from edge_retrieval.provenance import now
 from edge_retrieval.server import work
 from edge_retrieval.server.answers import KEEP, Answer, Refused, json_answer
 from edge_retrieval.server.bodies import read_body, read_json, told_length
+from edge_retrieval.server.checking import wrong
 from edge_retrieval.server.desk import Asked, Desk
 from edge_retrieval.server.drawings import clean_name
-from edge_retrieval.server.schemas import requests, wrong
+from edge_retrieval.server.exporting import export as write_export
+from edge_retrieval.server.receiving import read_drawing
+from edge_retrieval.server.schemas import requests
 from edge_retrieval.server.work import Search
 
 LISTED = 200
@@ -47,10 +50,11 @@ async def send_drawing(desk: Desk, asked: Asked) -> Answer:
     if whole is None:
         raise Refused(HTTPStatus.BAD_REQUEST, "whole is neither true nor false", "leave it out")
     length = told_length(asked.headers, settings.bytes)
+    desk.require_room()
     with desk.bodies.of(length):
         data = await read_body(asked.receive, limit=length, stalled=settings.stalled)
         drawing = await desk.search(
-            asked, lambda held: work.read_drawing(held, data, name, settings, whole=whole)
+            asked, lambda held: read_drawing(held, data, name, settings, whole=whole)
         )
     desk.drawings.add(drawing)
     return json_answer(
@@ -83,6 +87,7 @@ async def show_drawing(desk: Desk, asked: Asked) -> Answer:
 
 async def search(desk: Desk, asked: Asked) -> Answer:
     """Rank the designs."""
+    desk.require_room()
     given = await _body(desk, asked, "Search")
     wanted = _search_of(desk, given)
     return await desk.search(asked, lambda held: json_answer(work.answer_search(held, wanted)))
@@ -119,12 +124,13 @@ async def picture(desk: Desk, asked: Asked) -> Answer:
 
 async def export(desk: Desk, asked: Asked) -> Answer:
     """Search again, and return a file that tells of it."""
+    desk.require_room()
     given = await _body(desk, asked, "Export")
     wanted = _search_of(desk, given["search"])
     kind = given["format"]
     body, media = await desk.search(
         asked,
-        lambda held: work.export(
+        lambda held: write_export(
             held,
             wanted,
             kind,

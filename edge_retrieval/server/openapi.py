@@ -10,8 +10,9 @@ from typing import Any
 from edge_retrieval import __version__
 from edge_retrieval.page import page
 from edge_retrieval.server.answers import JSON
+from edge_retrieval.server.checking import Schema
 from edge_retrieval.server.routes import ANYWHERE, FILE, PNG, ROUTES, Route
-from edge_retrieval.server.schemas import Schema, answers, named, requests
+from edge_retrieval.server.schemas import answers, named, requests
 from edge_retrieval.server.settings import ServeSettings
 
 _ABOUT = (

@@ -102,11 +102,19 @@ class Pool(Generic[Tool]):
         """
         future: Future[Done] = Future()
         with self._changed:
-            if self._stopped or len(self._waiting) + self._running >= self._room:
-                raise Full(self._wait())
+            self._require_room()
             self._waiting.append((future, job))
             self._changed.notify()
         return future
+
+    def require_room(self) -> None:
+        """Raise `Full` if a job would find no room now."""
+        with self._changed:
+            self._require_room()
+
+    def _require_room(self) -> None:
+        if self._stopped or len(self._waiting) + self._running >= self._room:
+            raise Full(self._wait())
 
     def forget(self, future: Future[Any]) -> None:
         """Take a job out of the queue for which nobody waits; one that is being done goes on."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from edge_retrieval.server import handlers
 from edge_retrieval.server.answers import Answer
+from edge_retrieval.server.checking import Schema
 from edge_retrieval.server.desk import Asked, Desk
-from edge_retrieval.server.schemas import BOOLEAN, INTEGER, STRING, Schema, told
+from edge_retrieval.server.schemas import BOOLEAN, INTEGER, STRING, told
 
 Handler = Callable[[Desk, Asked], Awaitable[Answer]]
 

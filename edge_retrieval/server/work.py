@@ -1,13 +1,10 @@
-"""What workers do with the register: the one place where the server calls the library."""
+"""What workers do with the register: search it, count in it, show what it holds."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import itertools
-import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -17,18 +14,14 @@ import numpy as np
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.cache import cache_folder
-from edge_retrieval.drawing import FigureImage, to_png, whole_sheet
-from edge_retrieval.drawing.cut import cut_pages
-from edge_retrieval.drawing.decode import Page, read_pages
 from edge_retrieval.encoder import embed_figures
-from edge_retrieval.errors import ConfigError, DrawingError
+from edge_retrieval.errors import ConfigError
 from edge_retrieval.evidence import to_json
 from edge_retrieval.evidence.design_page import design_as_data, figures_of
 from edge_retrieval.facets import ClassCount, facets
 from edge_retrieval.filters import Filters, find_design
 from edge_retrieval.query import (
     Query,
-    QueryFile,
     choose_figures,
     query_of_design,
     same_views,
@@ -37,9 +30,8 @@ from edge_retrieval.query import (
 from edge_retrieval.register import Register
 from edge_retrieval.search import SearchResult, search
 from edge_retrieval.server.answers import Refused
-from edge_retrieval.server.drawings import Drawing, kind_of
+from edge_retrieval.server.drawings import Drawing
 from edge_retrieval.server.held import HeldRegister
-from edge_retrieval.server.settings import ServeSettings
 from edge_retrieval.sources.design import counted
 from edge_retrieval.taxonomy import locarno_title
 
@@ -63,81 +55,6 @@ class Search:
     k: int = 24
     filters: Filters = field(default_factory=Filters)
     exclude_self: bool = False
-
-
-# ------------------------------------------------------------------ drawings
-
-
-def read_drawing(
-    held: HeldRegister, data: bytes, name: str, settings: ServeSettings, *, whole: bool
-) -> Drawing:
-    """Read an uploaded file, cut it into its figures and embed them.
-
-    Args:
-        held: Gives the encoder.
-        data: The file.
-        name: What the user calls it.
-        settings: The limits.
-        whole: Take it as one figure: do not cut it.
-
-    Raises:
-        Refused: It is of no kind that is read, or too much is drawn on it.
-        DrawingError: It cannot be read.
-    """
-    kind = kind_of(data)
-    if kind is None:
-        raise Refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"{name}: not an image that can be read",
-            "use PNG, TIFF, JPEG, WebP, BMP, GIF or PDF",
-        )
-    with _ONE_PDF if kind == "pdf" else contextlib.nullcontext():
-        figures = _figures(data, name, settings, whole)
-    if len(figures) > settings.figures:
-        raise DrawingError(
-            f"{name}: {len(figures)} figures, more than {settings.figures}",
-            hint="split the file into parts",
-        )
-    sha256 = hashlib.sha256(data).hexdigest()
-    file = QueryFile(name, sha256, len(figures), whole=whole)
-    return Drawing(
-        name=name,
-        data=data,
-        query=Query(name, figures, sha256, (file,)),
-        pictures=tuple(to_png(figure.pixels) for figure in figures),
-        embeddings=embed_figures(held.encoder, figures),
-        fingerprint=held.encoder.fingerprint,
-    )
-
-
-_ONE_PDF = threading.Lock()
-"""PDFium must not be called from two threads at once, whatever the documents."""
-
-
-def _figures(data: bytes, name: str, settings: ServeSettings, whole: bool) -> Sequence[FigureImage]:
-    if whole:
-        return [whole_sheet(data, where=name)]
-    pages = read_pages(data, where=name)
-    try:
-        return cut_pages(_within(pages, settings, name), where=name)
-    finally:
-        if isinstance(pages, Generator):
-            pages.close()  # here, not where the error that holds it is forgotten
-
-
-def _within(pages: Iterator[Page], settings: ServeSettings, name: str) -> Iterator[Page]:
-    """Pass pages through as long as they are not too many pixels."""
-    left = settings.sheet_pixels
-    for page in pages:
-        pixels = page.size[0] * page.size[1]
-        left -= pixels
-        if pixels > settings.pixels or left < 0:
-            most = settings.pixels if pixels > settings.pixels else settings.sheet_pixels
-            raise DrawingError(
-                f"{name}: more than {most:,} pixels",
-                hint="save it at a lower resolution, or split the file into parts",
-            )
-        yield page
 
 
 # ------------------------------------------------------------------ searching
@@ -349,55 +266,3 @@ def _branch(found: ClassCount) -> Data:
         "count": found.designs,
         "children": [_branch(one) for one in found.children],
     }
-
-
-# ------------------------------------------------------------------ what is taken home
-
-
-def export(
-    held: HeldRegister,
-    asked: Search,
-    kind: str,
-    *,
-    flags: Mapping[str, Data],
-    notes: str,
-    drawings: bool,
-) -> tuple[bytes, str]:
-    """Search again, and return the file that tells of it, and its media type.
-
-    Args:
-        held: The register.
-        asked: The search.
-        kind: "record", "html" or "csv".
-        flags: What the examiner thinks of designs, by number.
-        notes: And of the search.
-        drawings: Whether the record holds the drawings, too.
-    """
-    from edge_retrieval.evidence import Asked, Flag, make_record, record_text, to_csv, to_html
-
-    register, found = held.register, [find(held, asked)]
-    marked = {
-        number: Flag(bool(flag.get("relevant")), flag.get("note", ""))
-        for number, flag in flags.items()
-    }
-    if kind == "csv":
-        table = to_csv(found, register=register, flags=marked)
-        return table.encode(errors="replace"), "text/csv; charset=utf-8"
-    if kind == "html":
-        settings = {
-            "k": asked.k,
-            "filters": asked.filters.text or "none",
-            "exclude self": asked.exclude_self,
-        }
-        page = to_html(found, register=register, settings=settings, flags=marked, notes=notes)
-        return page.encode(errors="replace"), "text/html; charset=utf-8"
-    given = {drawing.query.sha256: drawing.data for drawing, _ in asked.views} if drawings else {}
-    record = make_record(
-        found,
-        register=register,
-        asked=Asked(asked.k, asked.filters, asked.exclude_self),
-        drawings=given,
-        flags=marked,
-        notes=notes,
-    )
-    return record_text(record).encode(errors="replace"), "application/json"

@@ -16,7 +16,7 @@ from edge_retrieval.evidence import read_record, replay, to_json
 from edge_retrieval.filters import Filters
 from edge_retrieval.query import choose_figures, query_from_bytes, together
 from edge_retrieval.search import search
-from edge_retrieval.server import work
+from edge_retrieval.server import receiving, work
 from tests.fakes import drawing
 
 if TYPE_CHECKING:
@@ -112,13 +112,14 @@ def test_a_drawing_is_embedded_once_however_often_it_is_searched_with(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = []
-    embed = work.embed_figures
+    embed = receiving.embed_figures
 
     def counting(encoder: Any, given: Any) -> Any:
         figures.append(len(given))
         return embed(encoder, given)
 
-    monkeypatch.setattr(work, "embed_figures", counting)
+    for module in (receiving, work):
+        monkeypatch.setattr(module, "embed_figures", counting)
     sent = send(client, drawing(2, figures=2))
     for k in (1, 2, 3):
         ask(client, views=[{"drawing": sent["id"], "figure": 1}], k=k)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edge_retrieval.drawing.decode import Page
-from edge_retrieval.server import work
+from edge_retrieval.server import receiving
 from edge_retrieval.server.answers import ClientGone, Refused
 from edge_retrieval.server.bodies import JSON_BYTES, read_body
 from edge_retrieval.server.drawings import clean_name, kind_of
@@ -272,14 +272,14 @@ def test_one_pdf_is_read_at_a_time_and_other_drawings_meanwhile(
 ) -> None:
     pytest.importorskip("pypdfium2")
     held: list[bool] = []
-    read = work.read_pages
+    read = receiving.read_pages
 
     def watching(data: bytes, *, where: str) -> Iterator[Page]:
         for page in read(data, where=where):
-            held.append(work._ONE_PDF.locked())
+            held.append(receiving._ONE_PDF.locked())
             yield page
 
-    monkeypatch.setattr(work, "read_pages", watching)
+    monkeypatch.setattr(receiving, "read_pages", watching)
     send(client, pdf(2))
     send(client, drawing(1))
     assert held == [True, True, False]

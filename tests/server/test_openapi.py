@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_retrieval.server import ServeSettings
+from edge_retrieval.server.checking import wrong
 from edge_retrieval.server.openapi import openapi
 from edge_retrieval.server.routes import ROUTES
-from edge_retrieval.server.schemas import wrong
 from tests.fakes import drawing
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
@@ -136,19 +136,36 @@ def test_a_full_queue_answers_503_and_says_when_to_come_again(serve: Serve, bloc
     assert client.post("/api/search", json={"design": "D0001"}).status_code == 200
 
 
+class Sending:
+    """A body of a drawing that knows whether it was asked for."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def __call__(self) -> Iterator[bytes]:
+        self.begun = True
+        yield drawing(1)
+
+
+def test_no_body_is_received_for_which_there_is_no_worker(serve: Serve, blocked: Block) -> None:
+    client = serve(queue=0)
+    sending = Sending()
+    with blocked(client.desk):  # type: ignore[attr-defined]
+        assert client.post("/api/drawings", content=sending()).status_code == 503
+    assert not sending.begun
+    assert client.post("/api/drawings", content=sending()).status_code == 200
+    assert sending.begun
+
+
 def test_too_many_bytes_on_their_way_answer_503_before_they_are_received(serve: Serve) -> None:
     client = serve(bodies=10_000)
     desk: Desk = client.desk  # type: ignore[attr-defined]
-    asked = []
-
-    def data():
-        asked.append(True)
-        yield drawing(1)
-
+    sending = Sending()
     with desk.bodies.of(9_999):  # somebody else is sending
-        answer = client.post("/api/drawings", content=data(), headers={"content-length": "5000"})
+        answer = client.post("/api/drawings", content=sending(), headers={"content-length": "5000"})
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
+    assert not sending.begun
     assert client.post("/api/drawings", content=drawing(1)).status_code == 200
     assert desk.bodies.used == 0
 
