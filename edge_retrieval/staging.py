@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -28,34 +28,60 @@ def staged(folder: Path, *, replaces: Collection[str] = ()) -> Iterator[Path]:
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100  resolve() would follow a link
     folder.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
+    stage = _beside(folder, "new")
     try:
+        stage.mkdir(0o700)
         yield stage
-        stage.chmod(0o755)  # mkdtemp's 0700 would hide the content from other users
+        stage.chmod(0o755)  # others may read what was private while it was made
         for path in (*stage.iterdir(), stage):
             _sync(path)
         if folder.exists():
             _swap(stage, folder, replaces)
         else:
             stage.rename(folder)
-        _sync(folder.parent)
+        with contextlib.suppress(OSError):  # it stands; nothing can be taken back any more
+            _sync(folder.parent)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
+def _beside(folder: Path, what: str) -> Path:
+    """Return a name that nobody has. It is chosen before it is made: an interrupt in between
+    must not leave a folder whose name nobody knows."""
+    return folder.with_name(f".{folder.name}.{what}-{secrets.token_hex(6)}")
+
+
 def _swap(stage: Path, folder: Path, replaces: Collection[str]) -> None:
-    previous = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent)) / "previous"
-    folder.rename(previous)
+    aside = _beside(folder, "old")
+    previous = aside / "previous"
+    made = {path.name for path in stage.iterdir()}
     try:
+        aside.mkdir(0o700)
+        folder.rename(previous)
         stage.rename(folder)
-    except OSError:
-        previous.rename(folder)
-        previous.parent.rmdir()
+        for path in previous.iterdir():
+            if path.name not in replaces and path.name not in made:
+                path.rename(folder / path.name)
+    except BaseException:
+        _swap_back(stage, folder, previous, made)
         raise
-    for path in previous.iterdir():
-        if path.name not in replaces and not (folder / path.name).exists():
-            path.rename(folder / path.name)
-    shutil.rmtree(previous.parent)
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:  # an interrupt: once more
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _swap_back(stage: Path, folder: Path, previous: Path, made: Collection[str]) -> None:
+    """Let `folder` be as it was, however far the swap came: the disk tells how far."""
+    if previous.exists():
+        if folder.exists():
+            for path in folder.iterdir():
+                if path.name not in made:
+                    path.rename(previous / path.name)
+            folder.rename(stage)
+        previous.rename(folder)
+    with contextlib.suppress(OSError):
+        previous.parent.rmdir()
 
 
 def _sync(path: Path) -> None:
@@ -77,6 +103,7 @@ def write_whole(file: Path, content: bytes) -> None:
     try:
         partial.write_bytes(content)
         partial.replace(file)
-    except OSError:
-        partial.unlink(missing_ok=True) if partial.is_file() else None
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import operator
@@ -247,20 +248,28 @@ def write_text(path: Path, text: str) -> Path:
     Only a file that begins as `text` does is replaced: one slip of the hand on a command line must
     not cost a drawing or a register.
     """
-    unfinished = path.with_name(path.name + ".part")
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_text(text, encoding="utf-8")  # a pipe, /dev/stdout: nothing to replace
             return path
         refuse_another_kind(path, text)
-        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-        unfinished.replace(path)
+        unfinished = path.parent / f".edge-ret-{os.getpid()}.part"
+        try:
+            unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+            unfinished.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
     except OSError as error:
-        unfinished.unlink(missing_ok=True) if unfinished.exists() else None
         missing = not path.parent.is_dir()
         raise ConfigError(
             f"{path} cannot be written: {error.strerror}",
-            hint=f"make the folder {path.parent} first" if missing else "choose another file",
+            hint=f"make the folder {path.parent} first"
+            if missing
+            else "make room"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "choose another file",
         ) from error
     return path
 
@@ -345,6 +354,21 @@ def find_register(named: Path | None) -> Register:
         " named)\n          index your own: edge-ret index FOLDER -o register"
     )
     return register
+
+
+def completes(kind: str) -> Callable[[typer.Context, str], list[str]]:
+    """Return what completes a parameter out of the register that the line names.
+
+    Args:
+        kind: "numbers", "sources" or "classes"; see `completing.of_register`.
+    """
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from edge_retrieval.cli.completing import of_register
+
+        return of_register(kind, ctx.params, incomplete)
+
+    return complete
 
 
 RegisterOption = Annotated[

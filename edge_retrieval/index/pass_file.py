@@ -123,9 +123,11 @@ def write_pass(
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         hint = "check that the folder is writable and the disk has room"
         raise RegisterError(f"{path}: cannot write the first pass: {error}", hint=hint) from error
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -47,8 +47,10 @@ def make_folder(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # A rename is atomic only within one file system, and an empty folder may be a card.
         beside = folder if folder.exists() else folder.parent
-        stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=beside))
+        # Named before it is made: an interrupt in between leaves nothing that nobody knows.
+        stage = beside / f".{folder.name}.new-{secrets.token_hex(6)}"
         try:
+            stage.mkdir(0o700)
             _fill(stage, bundle, levels)
             _put(stage, folder)
         finally:
@@ -116,14 +118,21 @@ def _unlink(folder: Path, pattern: str, kept: Collection[str] = ()) -> None:
 
 def _put(stage: Path, folder: Path) -> None:
     """Put a filled stage in its place. The bundle goes first: it never replaces another's."""
+    begun = []
     try:
         if folder.exists():
             for name in (BUNDLE, *FILES, MANIFEST):
+                begun.append(name)
                 (stage / name).rename(folder / name)
         else:
             stage.rename(folder)
-    except OSError as error:
+    except BaseException as error:
         if not (folder / MANIFEST).exists():
+            for name in begun:  # a folder with half a register in it could not become one
+                if not (stage / name).exists():
+                    (folder / name).rename(stage / name)
+            raise
+        if not isinstance(error, OSError):
             raise
         raise RegisterError(
             f"{folder}: another process has made a register there this moment",
@@ -133,7 +142,7 @@ def _put(stage: Path, folder: Path) -> None:
 
 def _fill(stage: Path, bundle: Bundle, levels: Sequence[str]) -> None:
     """Write all files of an empty register, the one that makes it a register last."""
-    stage.chmod(0o755)  # mkdtemp's 0700 would hide a shared register from others
+    stage.chmod(0o755)  # others may read what was private while it was made
     bundle.copy_to(stage / BUNDLE)
     Database.create(stage / DATABASE, bundle.fingerprint)
     for name in FILES[1:]:

@@ -21,6 +21,7 @@ from edge_retrieval.register.database import SCHEMA, Database
 from edge_retrieval.register.files import (
     DATABASE,
     LOCK,
+    NEW,
     finish_replacing,
     pictures_name,
     replace_database,
@@ -130,6 +131,7 @@ def _drop_damaged_caches(folder: Path) -> list[str]:
 def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
     """Write what is sound into new files, and let them take the place of the old ones."""
     store = None
+    stands = False
     try:
         salvage = Salvage(folder, bundle.dim)
         store = new_store(folder, salvage.epoch, bundle.dim)
@@ -145,14 +147,18 @@ def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
                 put_problem(database, problem)
             database.commit(epoch=salvage.epoch, generation=salvage.generation)
         salvage.close()
+        stands = True
         replace_database(folder)
     except BaseException:
-        if store is not None:
+        # Once the new database is named ready it counts, whatever comes after.
+        if store is not None and not (stands and not (folder / NEW).exists()):
             for path in (store.vectors, store.pictures):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
         raise
     finally:
         for path in folder.glob(f"{OLD}*"):
-            path.unlink()
+            with contextlib.suppress(OSError):
+                path.unlink()
     remove_caches(folder)
     return salvage.lost or ["the database was written anew; nothing was lost"]

@@ -79,9 +79,14 @@ class Head(NamedTuple):
 def write_head(folder: Path, head: Head) -> None:
     """Write the head, whole or not at all; a register can do without."""
     part = folder / f"{HEAD}.part"
-    with contextlib.suppress(OSError):
+    try:
         part.write_text(head.text(), encoding="utf-8")
         part.replace(folder / HEAD)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if not isinstance(error, OSError):
+            raise
 
 
 def read_head(folder: Path) -> Head | None:
