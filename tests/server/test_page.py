@@ -122,13 +122,17 @@ def open_page(browser: Browser, address: str) -> Iterator[Open]:
         contexts.append(context)
         allowed.extend(told)
         page = context.new_page()
-        page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(said.text))
+        page.on(
+            "console", lambda said: said.type in ("error", "warning") and wrong.append(said.text)
+        )
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda asked: wrong.append(f"dialog {asked.message}"))
         page.on(
             "request",
-            lambda asked: asked.url.startswith((address, "blob:", "data:"))
-            or wrong.append(f"elsewhere: {asked.url}"),
+            lambda asked: (
+                asked.url.startswith((address, "blob:", "data:"))
+                or wrong.append(f"elsewhere: {asked.url}")
+            ),
         )
         page.goto(address + at)
         page.get_by_text(f"with {DESIGNS} registered designs").wait_for(state="attached")
@@ -322,7 +326,9 @@ def test_a_very_similar_design_outside_the_classes_searched_is_an_alarm(open_pag
     page = open_page()
     show(page, sheet_of(designs, "MADE-0203-00000"), sheet_of(designs, "MADE-0203-00000", 2))
     with page.expect_response("**/api/search"):
-        page.get_by_label("Classes", exact=True).get_by_role("button", name=re.compile("^06 ")).click()
+        page.get_by_label("Classes", exact=True).get_by_role(
+            "button", name=re.compile("^06 ")
+        ).click()
     alarm = page.get_by_role("region", name="Alarms")
     assert "MADE-0203-00000" in alarm.inner_text()
     assert "was left out by the class filter" in alarm.inner_text()
@@ -378,9 +384,15 @@ def test_pairs_are_compared_side_by_side_and_laid_over_each_other(open_page, des
     slider = dialog.get_by_role("slider", name="Your drawing")
     over, under = dialog.locator(".layer.over"), dialog.locator(".layer.under")
     slider.press("End")
-    assert [over.evaluate("e => e.style.opacity"), under.evaluate("e => e.style.opacity")] == ["1", "0"]
+    assert [over.evaluate("e => e.style.opacity"), under.evaluate("e => e.style.opacity")] == [
+        "1",
+        "0",
+    ]
     slider.press("Home")
-    assert [over.evaluate("e => e.style.opacity"), under.evaluate("e => e.style.opacity")] == ["0", "1"]
+    assert [over.evaluate("e => e.style.opacity"), under.evaluate("e => e.style.opacity")] == [
+        "0",
+        "1",
+    ]
     dialog.get_by_label("Colour the differences").uncheck()
     assert "tint" not in stage.get_attribute("class")
     dialog.get_by_label("Flip MADE-0203-00000").check()
@@ -462,7 +474,9 @@ def test_a_flagged_design_and_its_note_are_in_record_report_and_citations(open_p
     for what in ("record", "report", "citations"):
         with page.expect_download() as download:
             dialog.get_by_role("button", name=f"Save {what}").click()
-        saved[download.value.suggested_filename.rpartition(".")[2]] = download.value.path().read_text()
+        saved[download.value.suggested_filename.rpartition(".")[2]] = (
+            download.value.path().read_text()
+        )
     record = json.loads(saved["json"])
     assert record["kind"] == "edge-retrieval search record"
     assert "the same brim, <wider>" in json.dumps(record)
@@ -534,6 +548,7 @@ def test_a_design_can_be_tried_from_the_first_sight(open_page):
 def test_all_that_matters_is_done_with_the_keyboard(open_page, designs):
     page = open_page()
     with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Add drawings: drop").focus()
         page.keyboard.press("/")
     with page.expect_response("**/api/search"):
         chooser.value.set_files(sheet_of(designs, "MADE-0203-00000"))
@@ -625,9 +640,13 @@ def test_a_drawing_that_the_server_forgot_is_sent_again_by_itself(open_page, des
     show(page, sheet_of(designs, "MADE-0203-00000"))
     other = base64.b64encode(sample_query().read_bytes()).decode()
     for _ in range(KEPT):
-        page.request.post(page.url.partition("#")[0] + "api/drawings?name=other.png", data=base64.b64decode(other))
+        page.request.post(
+            page.url.partition("#")[0] + "api/drawings?name=other.png", data=base64.b64decode(other)
+        )
     with page.expect_response(lambda answer: "/api/drawings" in answer.url and answer.ok):
-        page.get_by_label("Classes", exact=True).get_by_role("button", name=re.compile("^02 ")).click()
+        page.get_by_label("Classes", exact=True).get_by_role(
+            "button", name=re.compile("^02 ")
+        ).click()
     page.get_by_role("button", name="Remove the filter: In class 02").wait_for()
     settled(page)
     page.locator("#statement").get_by_text("designs in 02 (").wait_for()

@@ -1,13 +1,25 @@
 // The head of the answer: what was compared, the class it points to, alarms, active filters.
 
-import { $, button, capital, classOf, counted, fill, h, icon, paper, refill, titleOf } from "./dom.js";
+import {
+  $,
+  button,
+  capital,
+  classOf,
+  counted,
+  fill,
+  h,
+  icon,
+  paper,
+  refill,
+  titleOf,
+} from "./dom.js";
 import { chips } from "./chips.js";
 import { openCompare } from "./compare.js";
 import { openDesign } from "./design.js";
 import { openExport } from "./exports.js";
 import { changeFilters, on, state } from "./state.js";
 import { designOf } from "./search.js";
-import { layoutSwitch, orderChoice } from "./hits.js";
+import { layoutSwitch, orderChoice } from "./order.js";
 
 /** Draw the head whenever the answer changes. */
 export function showAnswer() {
@@ -18,7 +30,16 @@ export function showAnswer() {
 function draw() {
   const { result, searching, failure } = state;
   $("answer").setAttribute("aria-busy", String(searching));
-  refill($("head"), titleRow(), result && statement(result), failure && failed(failure), chips(), result && predicted(result.predicted));
+  refill($("head"), titleRow());
+  $("statement").textContent = result ? `${capital(result.statement)}.` : "";
+  $("statement").hidden = !result;
+  refill(
+    $("more"),
+    result && about(result),
+    failure && failed(failure),
+    chips(),
+    result && predicted(result.predicted),
+  );
   fill($("alarms"), result?.alarms?.length > 0 && alarms(result.alarms));
 }
 
@@ -32,7 +53,13 @@ function titleRow() {
       { class: "tools" },
       state.result?.hits.length > 1 && orderChoice(),
       state.result?.hits.length > 0 && layoutSwitch(),
-      state.result && button("Export", { name: "down", title: "Export (e)", onclick: openExport, "data-key": "export" }),
+      state.result &&
+        button("Export", {
+          name: "down",
+          title: "Export (e)",
+          onclick: openExport,
+          "data-key": "export",
+        }),
     ),
   );
 }
@@ -44,29 +71,38 @@ function nameOfQuery() {
   return others.length ? `${first.name} and ${counted(others.length, "more drawing")}` : first.name;
 }
 
-function statement(result) {
-  const slow = state.took ? ` in ${state.took.toFixed(2)} s` : "";
+function about(result) {
+  const told = [result.chance, ...(result.notes ?? []), `answered in ${state.took.toFixed(2)} s`];
   return h(
-    "div",
-    { class: "statement", id: "statement" },
-    h("p", {}, h("strong", {}, `${capital(result.statement)}.`)),
-    h("p", { class: "soft" }, [result.chance && `${capital(result.chance)}.`, `Answered${slow}.`].filter(Boolean).join(" ")),
-    (result.notes ?? []).map((note) => h("p", { class: "soft" }, `${capital(note)}.`.replace(/\.\.$/, "."))),
+    "p",
+    { class: "soft about-answer" },
+    told
+      .filter(Boolean)
+      .map((one) => `${capital(one)}.`.replace("..", "."))
+      .join(" "),
   );
 }
 
 function failed(failure) {
-  return h("div", { class: "failed" }, icon("warn"), h("p", {}, failure.message, failure.hint && h("span", { class: "hint" }, failure.hint)));
+  return h(
+    "div",
+    { class: "failed" },
+    icon("warn"),
+    h("p", {}, failure.message, failure.hint && h("span", { class: "hint" }, failure.hint)),
+  );
 }
 
 function predicted(told) {
-  if (!told) return null;
-  const chosen = state.filters.classes.length === 1 && state.filters.classes[0] === told.code;
+  if (!told || state.filters.classes.includes(told.code)) return null; // it says what was asked for
   return h(
     "p",
     { class: "predicted" },
     h("span", {}, `${capital(told.sentence)}.`),
-    told.clear !== false && !chosen && button(`Search only in ${told.code}`, { class: "link", onclick: () => changeFilters({ classes: [told.code] }) }),
+    told.clear !== false &&
+      button(`Search only in ${told.code}`, {
+        class: "link",
+        onclick: () => changeFilters({ classes: [told.code] }),
+      }),
   );
 }
 
@@ -75,14 +111,34 @@ function alarms(told) {
   return h(
     "section",
     { class: "alarms", "aria-label": "Alarms" },
-    h("h2", {}, icon("warn"), outside ? "Very similar, outside the classes searched" : "Very similar, in another class"),
+    h(
+      "h2",
+      {},
+      icon("warn"),
+      outside ? "Very similar, outside the classes searched" : "Very similar, in another class",
+    ),
     h("ul", {}, told.map(alarm)),
   );
 }
 
 function alarm(told) {
-  const place = h("button", { type: "button", class: "picture", "aria-label": `Open ${told.design}`, onclick: () => openDesign(told.design) });
-  designOf(told.design).then((design) => fill(place, paper((design.pictures.find((one) => one.row === told.row) ?? design.pictures[0])?.picture, "")), () => {});
+  const place = h("button", {
+    type: "button",
+    class: "picture",
+    "aria-label": `Open ${told.design}`,
+    onclick: () => openDesign(told.design),
+  });
+  designOf(told.design).then(
+    (design) =>
+      fill(
+        place,
+        paper(
+          (design.pictures.find((one) => one.row === told.row) ?? design.pictures[0])?.picture,
+          "",
+        ),
+      ),
+    () => {},
+  );
   return h(
     "li",
     {},
@@ -92,12 +148,25 @@ function alarm(told) {
       {},
       h("p", { class: "number" }, h("b", {}, told.design), " ", titleOf(told)),
       h("p", {}, classOf(told)),
-      h("p", { class: "soft" }, `${capital(told.sentence)}${/[.!]$/.test(told.sentence) ? "" : "."}`),
+      h(
+        "p",
+        { class: "soft" },
+        `${capital(told.sentence)}${/[.!]$/.test(told.sentence) ? "" : "."}`,
+      ),
       h(
         "div",
         { class: "actions" },
-        button("Compare", { name: "compare", class: "small", "aria-label": `Compare ${told.design}`, onclick: () => openCompare(told.design) }),
-        button("Search there, too", { class: "link", "aria-label": `Search in ${told.locarno}, too`, onclick: () => searchThere(told) }),
+        button("Compare", {
+          name: "compare",
+          class: "small",
+          "aria-label": `Compare ${told.design}`,
+          onclick: () => openCompare(told.design),
+        }),
+        button("Search there, too", {
+          class: "link",
+          "aria-label": `Search in ${told.locarno}, too`,
+          onclick: () => searchThere(told),
+        }),
       ),
     ),
   );

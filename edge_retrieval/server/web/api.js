@@ -1,4 +1,4 @@
-// The one place that talks to the server: it waits while the server is busy and tells when it is gone.
+// The one place that talks to the server: waits while the server is busy, tells if it is gone.
 
 const TRIES = 12;
 
@@ -14,9 +14,14 @@ export class ApiError extends Error {
 export const line = new EventTarget(); // "busy", "calm", "gone": how the line to the server is
 
 /** Return the answer as a Response; a busy server is asked again when it says. */
-export async function ask(path, { method = "GET", body, type, signal } = {}) {
+async function ask(path, { method = "GET", body, type, signal } = {}) {
   for (let attempt = 1; ; attempt += 1) {
-    const response = await send(path, { method, body, signal, headers: type ? { "Content-Type": type } : {} });
+    const response = await send(path, {
+      method,
+      body,
+      signal,
+      headers: type ? { "Content-Type": type } : {},
+    });
     if (response.status !== 503 || attempt === TRIES) {
       if (attempt > 1) line.dispatchEvent(new Event("calm"));
       if (!response.ok) throw await refusal(response);
@@ -35,12 +40,23 @@ export async function get(path, signal) {
 
 /** POST data, get data. */
 export async function post(path, data, signal) {
-  return (await ask(path, { method: "POST", body: JSON.stringify(data), type: "application/json", signal })).json();
+  return (
+    await ask(path, {
+      method: "POST",
+      body: JSON.stringify(data),
+      type: "application/json",
+      signal,
+    })
+  ).json();
 }
 
 /** POST data, get a file: its bytes and the name that the server gave it. */
 export async function download(path, data) {
-  const response = await ask(path, { method: "POST", body: JSON.stringify(data), type: "application/json" });
+  const response = await ask(path, {
+    method: "POST",
+    body: JSON.stringify(data),
+    type: "application/json",
+  });
   const named = /filename="?([^";]+)"?/.exec(response.headers.get("Content-Disposition") ?? "");
   return { name: named ? named[1] : "search", blob: await response.blob() };
 }
@@ -62,7 +78,11 @@ async function send(path, request) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     line.dispatchEvent(new Event("gone"));
-    throw new ApiError(0, "The server does not answer.", "See whether edge-ret serve is still running.");
+    throw new ApiError(
+      0,
+      "The server does not answer.",
+      "See whether edge-ret serve is still running.",
+    );
   }
 }
 
@@ -73,15 +93,23 @@ async function refusal(response) {
   } catch {
     // Not ours: a proxy's page. The status is all there is to say.
   }
-  return new ApiError(response.status, told.error ?? `The server answered ${response.status}.`, told.hint);
+  return new ApiError(
+    response.status,
+    told.error ?? `The server answered ${response.status}.`,
+    told.hint,
+  );
 }
 
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(new DOMException("asked anew", "AbortError"));
-    }, { once: true });
+    signal?.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        reject(new DOMException("asked anew", "AbortError"));
+      },
+      { once: true },
+    );
   });
 }

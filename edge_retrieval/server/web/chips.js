@@ -4,8 +4,14 @@ import { button, h, icon } from "./dom.js";
 import { changeFilters, FILTERS, state, tell } from "./state.js";
 
 const WORDS = {
-  classes: "In class", not_classes: "Not in", applicants: "By", not_applicants: "Not by",
-  sources: "Source", not_sources: "Not source", designs: "Among", not_designs: "Without",
+  classes: "In class",
+  not_classes: "Not in",
+  applicants: "By",
+  not_applicants: "Not by",
+  sources: "Source",
+  not_sources: "Not source",
+  designs: "Among",
+  not_designs: "Without",
 };
 
 /** The chips, or nothing where no filter is set. */
@@ -16,7 +22,21 @@ export function chips() {
     "ul",
     { class: "chips", "aria-label": "Active filters" },
     shown.map(([text, remove]) =>
-      h("li", {}, h("button", { type: "button", class: "chip", "aria-label": `Remove the filter: ${text}`, onclick: remove }, h("span", {}, text), icon("close"))),
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            "aria-label": `Remove the filter: ${text}`,
+            onclick: remove,
+          },
+          h("span", {}, text),
+          icon("close"),
+        ),
+      ),
     ),
     shown.length > 1 && h("li", {}, button("Clear all", { class: "link", onclick: clearFilters })),
   );
@@ -47,8 +67,13 @@ function dates() {
 
 function self() {
   if (!state.excludeSelf) return [];
-  return [["Without my own sheets", () => {
-    state.excludeSelf = false;
-    tell("filters");
-  }]];
+  return [
+    [
+      "Without my own sheets",
+      () => {
+        state.excludeSelf = false;
+        tell("filters");
+      },
+    ],
+  ];
 }

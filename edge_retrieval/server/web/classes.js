@@ -11,8 +11,13 @@ export function classTree({ label, chosen, choose, excludes = false }) {
   let classes = [];
   const list = h("ul", { class: "tree", "aria-label": label });
   const sought = h("input", {
-    type: "search", class: "seek", placeholder: "Find a class: 06-01 or chairs", "aria-label": `${label}: find`,
-    autocomplete: "off", spellcheck: "false", oninput: () => draw(),
+    type: "search",
+    class: "seek",
+    placeholder: "Find a class: 06-01 or chairs",
+    "aria-label": `${label}: find`,
+    autocomplete: "off",
+    spellcheck: "false",
+    oninput: () => draw(),
   });
 
   const toggle = (code) => {
@@ -22,8 +27,11 @@ export function classTree({ label, chosen, choose, excludes = false }) {
 
   const node = (entry, level, text) => {
     const { code, title, count, children } = entry;
-    const below = text ? children.filter((child) => found(child, text) || says(entry, text)) : children;
-    const open = below.length > 0 && (opened.has(code) || (text && below.some((child) => found(child, text))));
+    const below = text
+      ? children.filter((child) => found(child, text) || says(entry, text))
+      : children;
+    const open =
+      below.length > 0 && (opened.has(code) || (text && below.some((child) => found(child, text))));
     const how = chosen(code);
     return h(
       "li",
@@ -32,24 +40,62 @@ export function classTree({ label, chosen, choose, excludes = false }) {
         "div",
         { class: "node-row" },
         below.length
-          ? h("button", { type: "button", class: "bare twist", "aria-expanded": String(Boolean(open)), "aria-label": `Classes below ${code}`, onclick: () => toggle(code), "data-key": `twist-${code}` }, icon("chevron"))
+          ? h(
+              "button",
+              {
+                type: "button",
+                class: "bare twist",
+                "aria-expanded": String(Boolean(open)),
+                "aria-label": `Classes below ${code}`,
+                onclick: () => toggle(code),
+                "data-key": `twist-${code}`,
+              },
+              icon("chevron"),
+            )
           : h("span", { class: "twist" }),
         h(
           "button",
-          { type: "button", class: "pick", "aria-pressed": String(how === "in"), onclick: () => choose(code, "in"), title: title ?? code, "data-key": `pick-${code}` },
-          h("b", {}, code), " ", h("span", { class: "heading" }, title ?? ""),
+          {
+            type: "button",
+            class: "pick",
+            "aria-pressed": String(how === "in"),
+            onclick: () => choose(code, "in"),
+            title: title ?? code,
+            "data-key": `pick-${code}`,
+          },
+          h("b", {}, code),
+          " ",
+          h("span", { class: "heading" }, title ?? ""),
           h("span", { class: "count" }, count.toLocaleString("en")),
         ),
-        excludes && button(`Leave out ${code}`, { name: "not", quiet: true, class: "leave", "aria-pressed": String(how === "out"), onclick: () => choose(code, "out"), "data-key": `leave-${code}` }),
+        excludes &&
+          button(`Leave out ${code}`, {
+            name: "not",
+            quiet: true,
+            class: "leave",
+            "aria-pressed": String(how === "out"),
+            onclick: () => choose(code, "out"),
+            "data-key": `leave-${code}`,
+          }),
       ),
-      open && h("ul", {}, below.map((child) => node(child, level + 1, text))),
+      open &&
+        h(
+          "ul",
+          {},
+          below.map((child) => node(child, level + 1, text)),
+        ),
     );
   };
 
   const draw = () => {
     const text = sought.value.trim().toLowerCase();
     const shown = text ? classes.filter((entry) => found(entry, text)) : classes;
-    refill(list, shown.length ? shown.map((entry) => node(entry, 1, text)) : h("li", { class: "soft" }, text ? "No class is called so." : "No classes are known."));
+    refill(
+      list,
+      shown.length
+        ? shown.map((entry) => node(entry, 1, text))
+        : h("li", { class: "soft" }, text ? "No class is called so." : "No classes are known."),
+    );
   };
 
   return {
@@ -64,4 +110,5 @@ export function classTree({ label, chosen, choose, excludes = false }) {
 }
 
 const says = ({ code, title }, text) => `${code} ${title ?? ""}`.toLowerCase().includes(text);
-const found = (entry, text) => says(entry, text) || entry.children.some((child) => found(child, text));
+const found = (entry, text) =>
+  says(entry, text) || entry.children.some((child) => found(child, text));

@@ -1,12 +1,12 @@
 // Side by side, pair by pair; or one drawing laid over the other.
 
-import { button, capital, classOf, fill, h, icon, paper, refill, titleOf } from "./dom.js";
+import { button, capital, classOf, fill, h, refill, titleOf } from "./dom.js";
 import { flagButton } from "./flags.js";
 import { complain } from "./notices.js";
 import { overlay } from "./overlay.js";
 import { pairsOf, QUERY } from "./pairs.js";
 import { hasQuery, state } from "./state.js";
-import { openZoom } from "./zoom.js";
+import { pairRows } from "./sides.js";
 
 let left = QUERY;
 let right = "";
@@ -17,8 +17,20 @@ let chosen = 0; // the pair that lies in the overlay
 const title = h("h2", { id: "compare-title" }, "Compare");
 const bar = h("div", { class: "tools compare-bar" });
 const told = h("p", { class: "soft told" });
-const body = h("div", { class: "compare-body", tabindex: 0, autofocus: true, role: "group", "aria-label": "Drawings" });
-const dialog = h("dialog", { class: "compare", "aria-labelledby": "compare-title" }, h("header", {}, title, bar), told, body);
+const body = h("div", {
+  class: "compare-body",
+  tabindex: 0,
+  autofocus: true,
+  role: "group",
+  "aria-label": "Drawings",
+});
+const dialog = h(
+  "dialog",
+  { class: "compare", "aria-labelledby": "compare-title" },
+  h("header", {}, title, bar),
+  told,
+  body,
+);
 document.body.append(dialog);
 dialog.addEventListener("keydown", keys);
 
@@ -47,37 +59,100 @@ async function load() {
 }
 
 const nameOf = (side) => (side === QUERY ? "Your drawing" : side);
-const bestPair = () => sides.pairs.reduce((best, pair, i) => (pair.score > sides.pairs[best].score ? i : best), 0);
+const bestPair = () =>
+  sides.pairs.reduce((best, pair, i) => (pair.score > sides.pairs[best].score ? i : best), 0);
 
 function draw() {
   drawBar();
-  told.textContent = [capital(sides.told), [classOf(sides.design), titleOf(sides.design)].filter(Boolean).join(", ")].filter(Boolean).join(" · ");
-  if (mode === "side") fill(body, pairRows());
-  else fill(body, overlay(sides, chosen, { names: [nameOf(left), nameOf(right)], turned: (i) => (chosen = i) }));
+  told.textContent = [
+    capital(sides.told),
+    [classOf(sides.design), titleOf(sides.design)].filter(Boolean).join(", "),
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  if (mode === "side") fill(body, pairRows(sides, [nameOf(left), right], lay));
+  else
+    fill(
+      body,
+      overlay(sides, chosen, { names: [nameOf(left), nameOf(right)], turned: (i) => (chosen = i) }),
+    );
 }
 
 function drawBar() {
   const hits = state.result?.hits ?? [];
-  const names = [...new Set([...hits.map((hit) => hit.design), ...state.flags.keys(), right, ...(left ? [left] : [])])];
+  const names = [
+    ...new Set([
+      ...hits.map((hit) => hit.design),
+      ...state.flags.keys(),
+      right,
+      ...(left ? [left] : []),
+    ]),
+  ];
   const label = (number) => {
     const hit = hits.find((one) => one.design === number);
     return hit ? `${hit.rank}. ${number}` : number;
   };
   const choice = (name, value, values, change) =>
-    h("select", { "aria-label": name, "data-key": name, onchange: (event) => change(event.target.value) }, values.map((one) =>
-      h("option", { value: one, selected: one === value }, one === QUERY ? nameOf(one) : label(one))));
-  const modeButton = (name, text) => button(text, { class: "choice", "aria-pressed": String(mode === name), onclick: () => setMode(name), "data-key": name });
+    h(
+      "select",
+      { "aria-label": name, "data-key": name, onchange: (event) => change(event.target.value) },
+      values.map((one) =>
+        h(
+          "option",
+          { value: one, selected: one === value },
+          one === QUERY ? nameOf(one) : label(one),
+        ),
+      ),
+    );
+  const modeButton = (name, text) =>
+    button(text, {
+      class: "choice",
+      "aria-pressed": String(mode === name),
+      onclick: () => setMode(name),
+      "data-key": name,
+    });
   refill(
     bar,
-    choice("Left", left, [...(hasQuery() ? [QUERY] : []), ...names], (value) => change(value, right)),
+    choice("Left", left, [...(hasQuery() ? [QUERY] : []), ...names], (value) =>
+      change(value, right),
+    ),
     h("span", { class: "soft" }, "with"),
     choice("Right", right, names, (value) => change(left, value)),
-    h("span", { class: "pair-buttons" },
-      button("Hit before", { name: "left", quiet: true, title: "Hit before (k)", onclick: () => step(-1), disabled: hits.length < 2, "data-key": "before" }),
-      button("Next hit", { name: "chevron", quiet: true, title: "Next hit (j)", onclick: () => step(1), disabled: hits.length < 2, "data-key": "next" })),
-    h("div", { class: "choices", role: "group", "aria-label": "How to compare" }, modeButton("side", "Side by side"), modeButton("over", "Overlay")),
+    h(
+      "span",
+      { class: "pair-buttons" },
+      button("Hit before", {
+        name: "left",
+        quiet: true,
+        title: "Hit before (k)",
+        onclick: () => step(-1),
+        disabled: hits.length < 2,
+        "data-key": "before",
+      }),
+      button("Next hit", {
+        name: "chevron",
+        quiet: true,
+        title: "Next hit (j)",
+        onclick: () => step(1),
+        disabled: hits.length < 2,
+        "data-key": "next",
+      }),
+    ),
+    h(
+      "div",
+      { class: "choices", role: "group", "aria-label": "How to compare" },
+      modeButton("side", "Side by side"),
+      modeButton("over", "Overlay"),
+    ),
     sides && flagButton(hits.find((hit) => hit.design === right) ?? sides.design),
-    button("Close", { name: "close", quiet: true, class: "last", title: "Close (Esc)", onclick: () => dialog.close(), "data-key": "close" }),
+    button("Close", {
+      name: "close",
+      quiet: true,
+      class: "last",
+      title: "Close (Esc)",
+      onclick: () => dialog.close(),
+      "data-key": "close",
+    }),
   );
 }
 
@@ -98,46 +173,25 @@ function setMode(name) {
   if (sides) draw();
 }
 
-function pairRows() {
-  const used = new Set(sides.pairs.map((pair) => pair.right));
-  const others = sides.right.map((one, i) => ({ one, i })).filter(({ i }) => !used.has(i));
-  return [
-    h("div", { class: "pair pair-names", "aria-hidden": "true" }, h("span", {}, nameOf(left)), h("span", {}), h("span", {}, right)),
-    h("ol", { class: "pairs", "aria-label": "Pairs of views" }, sides.pairs.map(pairRow)),
-    others.length > 0 && h("section", { class: "rest" }, h("h3", {}, `Other figures of ${right}`),
-      h("div", { class: "strip" }, others.map(({ one, i }) => drawing(sides.right, i, one.name.replace(/ of .*/, ""))))),
-  ];
-}
-
-function pairRow(pair, i) {
-  const told = { true: "matches", false: "does not match" }[pair.matches]; // null: nobody measured it
-  const words = [told, pair.mirrored && "mirrored"].filter(Boolean).join(", ");
-  return h(
-    "li",
-    { class: pair.matches ? "pair matches" : "pair" },
-    drawing(sides.left, pair.left, `View ${pair.view}`),
-    h(
-      "div",
-      { class: "between" },
-      h("b", { class: "figure" }, pair.score.toFixed(3)),
-      words && h("span", { class: pair.matches ? "mark" : "soft" }, pair.mirrored && icon("mirror"), words),
-      button("Overlay", { class: "small", "aria-label": `Overlay view ${pair.view} and figure ${pair.figure}`, onclick: () => ((chosen = i), setMode("over")) }),
-    ),
-    drawing(sides.right, pair.right, `Figure ${pair.figure}`),
-  );
-}
-
-function drawing(side, place, caption) {
-  const one = side[place];
-  return h("button", { type: "button", class: "picture", "aria-label": `Zoom ${one?.name ?? caption}`, onclick: () => openZoom(side, place) },
-    one && paper(one.url, ""), h("span", { class: "caption" }, caption));
+function lay(pair) {
+  chosen = pair;
+  setMode("over");
 }
 
 function keys(event) {
-  if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (
+    event.target.matches("input, select, textarea") ||
+    event.ctrlKey ||
+    event.metaKey ||
+    event.altKey
+  )
+    return;
   const actions = {
-    j: () => step(1), k: () => step(-1), o: () => setMode(mode === "side" ? "over" : "side"),
-    f: () => bar.querySelector("[data-flag]")?.click(), c: () => dialog.close(),
+    j: () => step(1),
+    k: () => step(-1),
+    o: () => setMode(mode === "side" ? "over" : "side"),
+    f: () => bar.querySelector("[data-flag]")?.click(),
+    c: () => dialog.close(),
   };
   if (!actions[event.key]) return;
   event.preventDefault();

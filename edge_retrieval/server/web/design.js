@@ -1,6 +1,6 @@
 // One design: all that the register knows of it, all its drawings.
 
-import { button, capital, classOf, fill, h, paper, titleOf } from "./dom.js";
+import { button, classOf, fill, h, paper, titleOf } from "./dom.js";
 import { openCompare } from "./compare.js";
 import { flagButton } from "./flags.js";
 import { searchWithDesign } from "./intake.js";
@@ -14,7 +14,12 @@ let shown = null; // what the keys act on: {design, hit}
 const body = h("div", { class: "design-body", tabindex: 0, autofocus: true });
 const title = h("h2", { id: "design-title" });
 const tools = h("div", { class: "tools" });
-const dialog = h("dialog", { class: "design", "aria-labelledby": "design-title" }, h("header", {}, title, tools), body);
+const dialog = h(
+  "dialog",
+  { class: "design", "aria-labelledby": "design-title" },
+  h("header", {}, title, tools),
+  body,
+);
 document.body.append(dialog);
 dialog.addEventListener("keydown", keys);
 
@@ -36,10 +41,20 @@ export async function openDesign(number, hit = null) {
 }
 
 function draw(design, hit) {
-  fill(title, h("b", {}, design.number), design.title && h("span", { class: "title" }, titleOf(design)));
+  fill(
+    title,
+    h("b", {}, design.number),
+    design.title && h("span", { class: "title" }, titleOf(design)),
+  );
   fill(
     tools,
-    hasQuery() && button("Compare", { name: "compare", class: "small", title: "Compare (c)", onclick: compare }),
+    hasQuery() &&
+      button("Compare", {
+        name: "compare",
+        class: "small",
+        title: "Compare (c)",
+        onclick: compare,
+      }),
     flagButton(hit ?? design),
     button("More like this", { name: "like", class: "small", onclick: more }),
     closeButton(),
@@ -47,18 +62,48 @@ function draw(design, hit) {
   const views = viewsOfDesign(design);
   fill(
     body,
-    h("dl", {}, facts(design, hit).filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    h("div", { class: "gallery" }, design.pictures.map((one, i) =>
-      h("button", { type: "button", class: "picture", "aria-label": `Zoom ${views[i].name}`, onclick: () => openZoom(views, i) },
-        paper(one.picture, ""),
-        h("span", { class: "caption" }, `Figure ${one.figure}`, one.same_as ? h("span", { class: "soft" }, `like figure ${one.same_as}`) : null),
-        one.description && h("span", { class: "soft told" }, one.description)))),
+    h(
+      "dl",
+      {},
+      facts(design, hit)
+        .filter(([, value]) => value)
+        .map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+    ),
+    h(
+      "div",
+      { class: "gallery" },
+      design.pictures.map((one, i) =>
+        h(
+          "button",
+          {
+            type: "button",
+            class: "picture",
+            "aria-label": `Zoom ${views[i].name}`,
+            onclick: () => openZoom(views, i),
+          },
+          paper(one.picture, ""),
+          h(
+            "span",
+            { class: "caption" },
+            `Figure ${one.figure}`,
+            one.same_as ? h("span", { class: "soft" }, `like figure ${one.same_as}`) : null,
+          ),
+          one.description && h("span", { class: "soft told" }, one.description),
+        ),
+      ),
+    ),
   );
 }
 
 function facts(design, hit) {
   return [
-    ["Found", hit && [`Rank ${hit.rank}, score ${hit.score.toFixed(3)}`, hit.sentence].filter(Boolean).join("; ")],
+    [
+      "Found",
+      hit &&
+        [`Rank ${hit.rank}, score ${hit.score.toFixed(3)}`, hit.sentence]
+          .filter(Boolean)
+          .join("; "),
+    ],
     ["Class", classOf(design)],
     ["US class", (design.uspc ?? []).join(", ")],
     ["Published", design.published],
@@ -69,7 +114,14 @@ function facts(design, hit) {
   ];
 }
 
-const closeButton = () => button("Close", { name: "close", quiet: true, class: "last", title: "Close (Esc)", onclick: () => dialog.close() });
+const closeButton = () =>
+  button("Close", {
+    name: "close",
+    quiet: true,
+    class: "last",
+    title: "Close (Esc)",
+    onclick: () => dialog.close(),
+  });
 
 function compare() {
   const { number } = shown.design;
@@ -85,7 +137,9 @@ function more() {
 function keys(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || !shown) return;
   const actions = {
-    c: () => hasQuery() && compare(), f: () => tools.querySelector("[data-flag]").click(), m: more,
+    c: () => hasQuery() && compare(),
+    f: () => tools.querySelector("[data-flag]").click(),
+    m: more,
     z: () => openZoom(viewsOfDesign(shown.design), 0),
   };
   if (!actions[event.key]) return;

@@ -1,6 +1,6 @@
 // How the page makes elements: text is always text, so no name or title can become markup.
 
-/** Make an element. `on...` are listeners, `true` an empty attribute; null and false are left out. */
+/** Make an element. `on...` listens, `true` is an empty attribute, null and false are left out. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -9,13 +9,21 @@ export function h(tag, attributes = {}, ...children) {
     else if (name === "value") element.value = value;
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
+  element.append(
+    ...children
+      .flat(3)
+      .filter((child) => child !== null && child !== undefined && child !== false && child !== ""),
+  );
   return element;
 }
 
 /** Replace what an element holds. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
+  element.replaceChildren(
+    ...children
+      .flat(3)
+      .filter((child) => child !== null && child !== undefined && child !== false && child !== ""),
+  );
 }
 
 /** The same; the focus stays on what has the same `data-key`, else goes to what is left. */
@@ -23,8 +31,11 @@ export function refill(element, ...children) {
   const focused = element.contains(document.activeElement) ? document.activeElement : null;
   fill(element, ...children);
   if (!focused) return;
-  const again = focused.dataset.key && element.querySelector(`[data-key="${CSS.escape(focused.dataset.key)}"]`);
-  (again || element.querySelector("button, select, input") || $("main")).focus({ preventScroll: true });
+  const again =
+    focused.dataset.key && element.querySelector(`[data-key="${CSS.escape(focused.dataset.key)}"]`);
+  (again || element.querySelector("button, select, input") || $("main")).focus({
+    preventScroll: true,
+  });
 }
 
 export const $ = (id) => document.getElementById(id);
@@ -65,12 +76,22 @@ export function icon(name) {
 export function button(label, { name, quiet = false, ...attributes } = {}) {
   const said = quiet ? { "aria-label": label, title: attributes.title ?? label } : {};
   const kind = ["button", quiet ? "bare" : "", attributes.class ?? ""].join(" ").trim();
-  return h("button", { type: "button", ...said, ...attributes, class: kind }, name && icon(name), !quiet && h("span", {}, label));
+  return h(
+    "button",
+    { type: "button", ...said, ...attributes, class: kind },
+    name && icon(name),
+    !quiet && h("span", {}, label),
+  );
 }
 
 /** A drawing on white paper. */
 export function paper(source, alt, attributes = {}) {
-  return h("span", { ...attributes, class: `paper ${attributes.class ?? ""}`.trim() }, source && h("img", { src: source, alt, loading: "lazy", decoding: "async", draggable: "false" }));
+  return h(
+    "span",
+    { ...attributes, class: `paper ${attributes.class ?? ""}`.trim() },
+    source &&
+      h("img", { src: source, alt, loading: "lazy", decoding: "async", draggable: "false" }),
+  );
 }
 
 /** "1 figure", "1,200 figures". */
@@ -92,7 +113,10 @@ export function classOf(design) {
 
 /** "Published 2021-06-08, filed 2020-05-01". */
 export function datesOf(design) {
-  const told = [["published", design.published], ["filed", design.filed]].filter(([, date]) => date);
+  const told = [
+    ["published", design.published],
+    ["filed", design.filed],
+  ].filter(([, date]) => date);
   const text = told.map(([what, date]) => `${what} ${date}`).join(", ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

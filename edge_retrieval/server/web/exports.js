@@ -8,25 +8,61 @@ import { withDrawings } from "./search.js";
 import { state } from "./state.js";
 
 const FORMATS = [
-  ["record", "Record", "JSON: everything that is needed to repeat the search and prove the same ranks"],
+  [
+    "record",
+    "Record",
+    "JSON: everything that is needed to repeat the search and prove the same ranks",
+  ],
   ["html", "Report", "HTML: one page with drawings, to read, print and file"],
   ["csv", "Citations", "CSV: a line for each design, for tables and office actions"],
 ];
 
-const notes = h("textarea", { id: "notes", rows: 4, autofocus: true, placeholder: "What was searched and why; what was found", oninput: () => {
-  state.notes = notes.value;
-  state.unsaved = true;
-} });
+const notes = h("textarea", {
+  id: "notes",
+  rows: 4,
+  autofocus: true,
+  placeholder: "What was searched and why; what was found",
+  oninput: () => {
+    state.notes = notes.value;
+    state.unsaved = true;
+  },
+});
 const drawings = h("input", { type: "checkbox", id: "with-drawings", checked: true });
 const summary = h("div", { class: "summary" });
 const choices = h("div", { class: "formats" });
 const dialog = h(
   "dialog",
   { class: "export", "aria-labelledby": "export-title" },
-  h("header", {}, h("h2", { id: "export-title" }, "Export this search"), button("Close", { name: "close", quiet: true, class: "last", title: "Close (Esc)", onclick: () => dialog.close() })),
+  h(
+    "header",
+    {},
+    h("h2", { id: "export-title" }, "Export this search"),
+    button("Close", {
+      name: "close",
+      quiet: true,
+      class: "last",
+      title: "Close (Esc)",
+      onclick: () => dialog.close(),
+    }),
+  ),
   summary,
   h("div", { class: "field" }, h("label", { for: "notes" }, "Notes"), notes),
-  h("label", { class: "check", for: "with-drawings" }, drawings, h("span", {}, "Put the drawings into the record", h("span", { class: "hint" }, "Then the search can be repeated from the file alone. Leave them out if the record goes to others and the drawings are not published."))),
+  h(
+    "label",
+    { class: "check", for: "with-drawings" },
+    drawings,
+    h(
+      "span",
+      {},
+      "Put the drawings into the record",
+      h(
+        "span",
+        { class: "hint" },
+        "Then the search can be repeated from the file alone. Leave them out where the record " +
+          "goes to others and the drawings are not published.",
+      ),
+    ),
+  ),
   choices,
 );
 document.body.append(dialog);
@@ -34,15 +70,32 @@ document.body.append(dialog);
 /** Open the export of the answer that is shown. */
 export function openExport() {
   if (!state.result) return;
-  const flags = [...state.flags];
+  const flags = [...state.flags.keys()];
   fill(
     summary,
     h("p", {}, `${capital(state.result.statement)}.`),
-    h("p", { class: "soft" }, flags.length ? `${counted(flags.length, "design")} flagged: ${flags.map(([number]) => number).join(", ")}.` : "No design is flagged."),
+    h(
+      "p",
+      { class: "soft" },
+      flags.length
+        ? `${counted(flags.length, "design")} flagged: ${flags.join(", ")}.`
+        : "No design is flagged.",
+    ),
   );
-  fill(choices, FORMATS.map(([format, name, told]) =>
-    h("div", { class: "format" }, h("div", {}, h("h3", {}, name), h("p", { class: "soft" }, told)),
-      button(`Save ${name.toLowerCase()}`, { name: "down", onclick: (event) => save(format, event.currentTarget) }))));
+  fill(
+    choices,
+    FORMATS.map(([format, name, told]) =>
+      h(
+        "div",
+        { class: "format" },
+        h("div", {}, h("h3", {}, name), h("p", { class: "soft" }, told)),
+        button(`Save ${name.toLowerCase()}`, {
+          name: "down",
+          onclick: (event) => save(format, event.currentTarget),
+        }),
+      ),
+    ),
+  );
   notes.value = state.notes;
   drawings.parentElement.hidden = state.design !== null;
   dialog.showModal();
@@ -51,9 +104,15 @@ export function openExport() {
 async function save(format, pressed) {
   pressed.disabled = true;
   try {
-    const { name, blob } = await withDrawings(() => download("/api/export", {
-      search: state.asked, format, flags: flagsForExport(), notes: notes.value, drawings: drawings.checked,
-    }));
+    const { name, blob } = await withDrawings(() =>
+      download("/api/export", {
+        search: state.asked,
+        format,
+        flags: flagsForExport(),
+        notes: notes.value,
+        drawings: drawings.checked,
+      }),
+    );
     hand(name, blob);
     state.unsaved = false;
   } catch (error) {

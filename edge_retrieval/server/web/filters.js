@@ -3,22 +3,34 @@
 import { post } from "./api.js";
 import { classTree } from "./classes.js";
 import { clearFilters } from "./chips.js";
+import { dateField, showYears, years } from "./dates.js";
 import { $, button, fill, h, refill } from "./dom.js";
 import { changeFilters, on, setFilters, state, tell } from "./state.js";
 import { complain } from "./notices.js";
 
-const DATE = /^\d{4}(-\d{2}(-\d{2})?)?$/;
 let counting = null; // stops the counts that are under way
 
 const tree = classTree({
-  label: "Classes", excludes: true, choose: chooseClass,
-  chosen: (code) => (state.filters.classes.includes(code) ? "in" : state.filters.not_classes.includes(code) ? "out" : ""),
+  label: "Classes",
+  excludes: true,
+  choose: chooseClass,
+  chosen: (code) =>
+    state.filters.classes.includes(code)
+      ? "in"
+      : state.filters.not_classes.includes(code)
+        ? "out"
+        : "",
 });
-const years = h("div", { class: "years", role: "group", "aria-label": "Designs by year" });
 const from = dateField("From", "after", "on this day or later");
 const before = dateField("Before", "before", "earlier than this day");
 const names = h("datalist", { id: "applicants" });
-const applicant = h("input", { type: "text", list: "applicants", "aria-label": "Applicant", placeholder: "Name, or a part of it", autocomplete: "off" });
+const applicant = h("input", {
+  type: "text",
+  list: "applicants",
+  "aria-label": "Applicant",
+  placeholder: "Name, or a part of it",
+  autocomplete: "off",
+});
 const own = h("div", { class: "sources" });
 const sources = h("div", { class: "sources" });
 
@@ -29,16 +41,43 @@ export function showFilters() {
     { class: "filter-box", open: window.matchMedia("(min-width: 62rem)").matches },
     h("summary", {}, h("h2", {}, "Filters"), h("span", { class: "count", id: "filter-count" })),
     h("fieldset", {}, h("legend", {}, "Class"), tree.element),
-    h("fieldset", {}, h("legend", {}, "Date of publication"), h("div", { class: "dates" }, from.element, before.element), years),
-    h("fieldset", { id: "applicant-box" }, h("legend", {}, "Applicant"), applicant, names, h("div", { class: "actions" },
-      button("Only", { class: "small", "aria-label": "Only this applicant", onclick: () => addApplicant("applicants") }),
-      button("Leave out", { class: "small", "aria-label": "Leave this applicant out", onclick: () => addApplicant("not_applicants") }))),
+    h(
+      "fieldset",
+      {},
+      h("legend", {}, "Date of publication"),
+      h("div", { class: "dates" }, from.element, before.element),
+      years,
+    ),
+    h(
+      "fieldset",
+      { id: "applicant-box" },
+      h("legend", {}, "Applicant"),
+      applicant,
+      names,
+      h(
+        "div",
+        { class: "actions" },
+        button("Only", {
+          class: "small",
+          "aria-label": "Only this applicant",
+          onclick: () => addApplicant("applicants"),
+        }),
+        button("Leave out", {
+          class: "small",
+          "aria-label": "Leave this applicant out",
+          onclick: () => addApplicant("not_applicants"),
+        }),
+      ),
+    ),
     h("fieldset", { id: "source-box" }, h("legend", {}, "Source"), sources),
     h("fieldset", { id: "own-box" }, h("legend", {}, "My own"), own),
     button("Clear all filters", { class: "link", onclick: clearFilters }),
   );
   fill($("filters"), details);
-  applicant.addEventListener("keydown", (event) => event.key === "Enter" && addApplicant("applicants"));
+  applicant.addEventListener(
+    "keydown",
+    (event) => event.key === "Enter" && addApplicant("applicants"),
+  );
   for (const topic of ["filters", "query", "status"]) on(topic, draw);
 }
 
@@ -46,7 +85,10 @@ function draw() {
   from.show(state.filters.after);
   before.show(state.filters.before);
   showOwn();
-  const count = Object.values(setFilters()).reduce((sum, value) => sum + (Array.isArray(value) ? value.length : 1), 0);
+  const count = Object.values(setFilters()).reduce(
+    (sum, value) => sum + (Array.isArray(value) ? value.length : 1),
+    0,
+  );
   $("filter-count").textContent = count ? String(count) : "";
   tree.show();
   return counts();
@@ -60,7 +102,9 @@ async function counts() {
   const set = setFilters();
   const answers = new Map(); // most questions are the same: few filters are set
   const count = (...gone) => {
-    const filters = Object.fromEntries(Object.entries(set).filter(([name]) => !gone.includes(name)));
+    const filters = Object.fromEntries(
+      Object.entries(set).filter(([name]) => !gone.includes(name)),
+    );
     const asked = JSON.stringify(filters);
     if (!answers.has(asked)) answers.set(asked, post("/api/facets", { filters }, mine.signal));
     return answers.get(asked);
@@ -79,53 +123,43 @@ function chooseClass(code, how) {
   const other = how === "in" ? "not_classes" : "classes";
   const now = state.filters[name];
   changeFilters({
-    [name]: now.includes(code) ? now.filter((one) => one !== code) : [...now.filter((one) => how === "out" || !related(one, code)), code],
+    [name]: now.includes(code)
+      ? now.filter((one) => one !== code)
+      : [...now.filter((one) => how === "out" || !related(one, code)), code],
     [other]: state.filters[other].filter((one) => one !== code),
   });
 }
 
 // "06" and "06-01" together say no more than "06": the last word counts.
-const related = (one, other) => one.startsWith(other) || other.startsWith(one);
-
-function dateField(label, name, told) {
-  const id = `date-${name}`;
-  const input = h("input", { id, type: "text", inputmode: "numeric", placeholder: "YYYY-MM-DD", maxlength: 10, autocomplete: "off", "aria-describedby": `${id}-told` });
-  input.addEventListener("change", () => {
-    const text = input.value.trim();
-    const wrong = text !== "" && !DATE.test(text);
-    input.setAttribute("aria-invalid", String(wrong));
-    hint.textContent = wrong ? "As 2021, 2021-03 or 2021-03-04" : told;
-    if (!wrong) changeFilters({ [name]: text || null });
-  });
-  const hint = h("span", { class: "soft", id: `${id}-told` }, told);
-  return {
-    element: h("div", { class: "field" }, h("label", { for: id }, label), input, hint),
-    show(value) {
-      if (input !== document.activeElement || value) input.value = value ?? "";
-    },
-  };
-}
-
-function showYears(told) {
-  const most = Math.max(1, ...told.map(({ count }) => count));
-  const all = told.length > 1 ? told : [];
-  years.hidden = !all.length;
-  refill(years, all.map(({ year, count }) => {
-    const { before: end, after: start } = state.filters;
-    const inside = (!end || String(year) < end) && (!start || String(year) >= start.slice(0, 4));
-    const bar = h("span", { class: (end || start) && inside ? "inside" : "" });
-    bar.style.height = `${Math.max(6, (100 * count) / most)}%`;
-    return h("button", { type: "button", "data-key": year, "aria-label": `Only designs before ${Number(year) + 1}: ${count} are of ${year}`, title: `${year}: ${count}. Click: before ${Number(year) + 1}`, onclick: () => changeFilters({ before: String(Number(year) + 1) }) }, bar);
-  }), all.length > 0 && h("span", { class: "soft ends" }, h("span", {}, String(all[0].year)), h("span", {}, String(all.at(-1).year))));
-}
+const within = (one, other) => one === other || one.startsWith(`${other}-`);
+const related = (one, other) => within(one, other) || within(other, one);
 
 function showNames({ applicants, sources: from_ }) {
-  $("applicant-box").hidden = !applicants.length && !state.filters.applicants.length && !state.filters.not_applicants.length;
-  fill(names, applicants.map(({ name, count }) => h("option", { value: name, label: `${name} (${count})` })));
+  $("applicant-box").hidden =
+    !applicants.length && !state.filters.applicants.length && !state.filters.not_applicants.length;
+  fill(
+    names,
+    applicants.map(({ name, count }) => h("option", { value: name, label: `${name} (${count})` })),
+  );
   $("source-box").hidden = from_.length < 2;
-  refill(sources, from_.length < 2 ? [] : from_.map(({ name, count }) => h("label", { class: "check" },
-    h("input", { type: "checkbox", checked: state.filters.sources.includes(name), "data-key": name, onchange: (event) => toggleSource(name, event.target.checked) }),
-    h("span", {}, name, " ", h("span", { class: "count" }, count.toLocaleString("en"))))));
+  refill(
+    sources,
+    from_.length < 2
+      ? []
+      : from_.map(({ name, count }) =>
+          h(
+            "label",
+            { class: "check" },
+            h("input", {
+              type: "checkbox",
+              checked: state.filters.sources.includes(name),
+              "data-key": name,
+              onchange: (event) => toggleSource(name, event.target.checked),
+            }),
+            h("span", {}, name, " ", h("span", { class: "count" }, count.toLocaleString("en"))),
+          ),
+        ),
+  );
 }
 
 function toggleSource(name, chosen) {
@@ -138,18 +172,42 @@ function addApplicant(list) {
   if (!name) return applicant.focus();
   const other = list === "applicants" ? "not_applicants" : "applicants";
   applicant.value = "";
-  return changeFilters({ [list]: [...new Set([...state.filters[list], name])], [other]: state.filters[other].filter((one) => one !== name) });
+  return changeFilters({
+    [list]: [...new Set([...state.filters[list], name])],
+    [other]: state.filters[other].filter((one) => one !== name),
+  });
 }
 
-// Of drawings what lies in the register under the very same files; of a design what is of its owner.
+// Of drawings what the register has of the very same files; of a design what its owner has.
 function showOwn() {
   const choices = (state.design?.applicants ?? []).map((name) => [
-    `Leave out designs by ${name}`, state.filters.not_applicants.includes(name), (chosen) => leaveOutApplicant(name, chosen),
+    `Leave out designs by ${name}`,
+    state.filters.not_applicants.includes(name),
+    (chosen) => leaveOutApplicant(name, chosen),
   ]);
-  if (!state.design) choices.push(["Leave out designs cut from the very files I search with", state.excludeSelf, leaveOutSheets]);
+  if (!state.design)
+    choices.push([
+      "Leave out designs cut from the very files I search with",
+      state.excludeSelf,
+      leaveOutSheets,
+    ]);
   $("own-box").hidden = !choices.length;
-  refill(own, choices.map(([text, checked, change]) =>
-    h("label", { class: "check" }, h("input", { type: "checkbox", checked, "data-key": text, onchange: (event) => change(event.target.checked) }), h("span", {}, text))));
+  refill(
+    own,
+    choices.map(([text, checked, change]) =>
+      h(
+        "label",
+        { class: "check" },
+        h("input", {
+          type: "checkbox",
+          checked,
+          "data-key": text,
+          onchange: (event) => change(event.target.checked),
+        }),
+        h("span", {}, text),
+      ),
+    ),
+  );
 }
 
 function leaveOutSheets(chosen) {

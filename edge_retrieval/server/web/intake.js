@@ -30,15 +30,26 @@ export function chooseFiles() {
 }
 
 /** Search with files, beside the drawings that are there. */
-export function addFiles(files) {
+function addFiles(files) {
   const limits = state.status?.limits ?? {};
   const room = (limits.drawings ?? Infinity) - state.drawings.length;
   if (files.length > room) {
-    notice(`A search takes ${limits.drawings} drawings at most.`, { hint: "The others are left out.", alarm: true });
+    notice(`A search takes ${limits.drawings} drawings at most.`, {
+      hint: "The others are left out.",
+      alarm: true,
+    });
   }
   state.design = null;
   for (const file of files.slice(0, Math.max(0, room))) {
-    const drawing = { key: (made += 1), file, whole: false, id: null, name: file.name, state: "reading", figures: [] };
+    const drawing = {
+      key: (made += 1),
+      file,
+      whole: false,
+      id: null,
+      name: file.name,
+      state: "reading",
+      figures: [],
+    };
     if (file.size > (limits.bytes ?? Infinity)) fail(drawing, tooLarge(file, limits.bytes));
     else queue = queue.then(() => read(drawing));
     state.drawings.push(drawing);
@@ -93,7 +104,9 @@ export async function sendAgain() {
 
 /** Read what could not be sent while the server was gone. */
 export function readLost() {
-  state.drawings.filter((drawing) => drawing.lost).forEach((drawing) => readAgain(drawing, drawing.whole));
+  state.drawings
+    .filter((drawing) => drawing.lost)
+    .forEach((drawing) => readAgain(drawing, drawing.whole));
 }
 
 async function read(drawing) {
@@ -134,7 +147,9 @@ function tooLarge(file, limit) {
 
 function named(file) {
   const extension = file.type.split("/")[1] ?? "png";
-  return file.name && file.name !== "image.png" ? file : new File([file], `pasted ${made + 1}.${extension}`, { type: file.type });
+  return file.name && file.name !== "image.png"
+    ? file
+    : new File([file], `pasted ${made + 1}.${extension}`, { type: file.type });
 }
 
 function listenForDrops() {

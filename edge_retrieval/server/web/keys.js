@@ -2,9 +2,13 @@
 
 import { $, button, h } from "./dom.js";
 import { openCompare } from "./compare.js";
+import { hears } from "./deaf.js";
 import { openExport } from "./exports.js";
 import { toggleFlag } from "./flags.js";
-import { asQuery, focusHit, orderedHits, zoomHit } from "./hits.js";
+import { focusHit } from "./current.js";
+import { asQuery } from "./hits.js";
+import { orderedHits } from "./order.js";
+import { zoomHit } from "./thumbs.js";
 import { chooseFiles, searchWithDesign } from "./intake.js";
 import { state } from "./state.js";
 
@@ -28,10 +32,25 @@ const KEYS = [
 const dialog = h(
   "dialog",
   { class: "help", "aria-labelledby": "help-title" },
-  h("header", {}, h("h2", { id: "help-title" }, "Keys"), button("Close", { name: "close", quiet: true, class: "last", onclick: () => dialog.close() })),
-  h("dl", {}, KEYS.map(([key, told]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, told)])),
+  h(
+    "header",
+    {},
+    h("h2", { id: "help-title" }, "Keys"),
+    button("Close", { name: "close", quiet: true, class: "last", onclick: () => dialog.close() }),
+  ),
+  h(
+    "dl",
+    {},
+    KEYS.map(([key, told]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, told)]),
+  ),
   h("h2", {}, "How to read an answer"),
-  h("p", {}, "The score of a design is the mean of two: how close its best view is to one of yours, and how close it is over all your views. 1 is the same drawing. What a score is worth is said beside it: how many designs that have nothing to do with yours look as close."),
+  h(
+    "p",
+    {},
+    "The score of a design is the mean of two: how close its best view is to one of yours, and " +
+      "how close it is over all your views. 1 is the same drawing. What a score is worth is said " +
+      "beside it: how many designs that have nothing to do with yours look as close.",
+  ),
 );
 document.body.append(dialog);
 
@@ -47,7 +66,7 @@ export function listenToKeys() {
     if (document.querySelector("dialog[open]")) return;
     if (event.target.matches("textarea, select, input:not([type=checkbox])")) return leave(event);
     const action = ACTIONS[event.key] ?? (inHits(event.target) ? ARROWS[event.key] : null);
-    if (!action) return;
+    if (!action || !hears()) return;
     event.preventDefault();
     action();
   });
@@ -59,7 +78,10 @@ function leave(event) {
 }
 
 const inHits = (element) => element.matches(".hit > article");
-const hit = () => (location.hash === "#browse" || location.hash === "#flagged" ? undefined : orderedHits()[state.current]);
+const hit = () =>
+  location.hash === "#browse" || location.hash === "#flagged"
+    ? undefined
+    : orderedHits()[state.current];
 const withHit = (act) => () => hit() && act(hit());
 const focused = () => document.activeElement?.closest(".hit");
 const step = (by) => focusHit(focused() ? state.current + by : state.current);

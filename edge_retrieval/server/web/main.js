@@ -41,18 +41,22 @@ function tools() {
 
 function themeButton() {
   const now = document.documentElement.dataset.theme ?? "system";
-  return button(`Colours: ${now}`, { name: "theme", quiet: true, onclick: () => {
-    const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
-    if (next === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = next;
-    try {
-      localStorage.setItem("theme", next);
-    } catch {
-      // No storage: the choice lasts as long as the page.
-    }
-    tools();
-    $("tools").lastChild.focus();
-  } });
+  return button(`Colours: ${now}`, {
+    name: "theme",
+    quiet: true,
+    onclick: () => {
+      const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
+      if (next === "system") delete document.documentElement.dataset.theme;
+      else document.documentElement.dataset.theme = next;
+      try {
+        localStorage.setItem("theme", next);
+      } catch {
+        // No storage: the choice lasts as long as the page.
+      }
+      tools();
+      $("tools").lastChild.focus();
+    },
+  });
 }
 
 async function meet() {
@@ -63,8 +67,21 @@ async function meet() {
     return;
   }
   const { name, designs, bundle, precision, version, snapshot } = state.status;
-  fill($("register"), h("b", {}, name), h("span", { class: "soft" }, ` ${counted(designs, "design")}`));
-  fill($("versions"), [`edge-retrieval ${version}`, [bundle, precision].filter(Boolean).join(" "), `snapshot ${snapshot}`].join(" · "), " · ", h("a", { href: "/api" }, "API"));
+  fill(
+    $("register"),
+    h("b", {}, name),
+    h("span", { class: "soft" }, ` ${counted(designs, "design")}`),
+  );
+  fill(
+    $("versions"),
+    [
+      `edge-retrieval ${version}`,
+      [bundle, precision].filter(Boolean).join(" "),
+      `snapshot ${snapshot}`,
+    ].join(" · "),
+    " · ",
+    h("a", { href: "/api" }, "API"),
+  );
   tell("status");
   await fillStart();
 }

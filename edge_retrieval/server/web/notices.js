@@ -39,7 +39,10 @@ export function watchLine(back) {
   });
   line.addEventListener("calm", () => banner(""));
   line.addEventListener("gone", () => {
-    banner("The server does not answer. See whether edge-ret serve is still running; the page goes on when it is back.");
+    banner(
+      "The server does not answer. See whether edge-ret serve is still running; the page goes on " +
+        "when it is back.",
+    );
     lost ??= setInterval(look, 2000);
   });
 }
@@ -62,4 +65,3 @@ function banner(text) {
   place.hidden = !text;
   fill(place, text && icon("warn"), text && h("p", {}, text));
 }
-

@@ -12,11 +12,23 @@ export function overlay(sides, first, { names, turned }) {
   const over = h("img", { alt: "", draggable: "false" });
   const ground = h("div", { class: "layer under" }, under);
   const sheet = h("div", { class: "layer over" }, over);
-  const stage = h("div", { class: "stage overlay-stage", tabindex: 0, role: "img" }, ground, h("div", { class: "mover" }, sheet));
+  const stage = h(
+    "div",
+    { class: "stage overlay-stage", tabindex: 0, role: "img" },
+    ground,
+    h("div", { class: "mover" }, sheet),
+  );
   const mover = stage.lastChild;
   const view = panzoom(stage, mover);
 
-  const opacity = h("input", { type: "range", id: "opacity", min: 0, max: 100, value: kept.opacity, oninput: show });
+  const opacity = h("input", {
+    type: "range",
+    id: "opacity",
+    min: 0,
+    max: 100,
+    value: kept.opacity,
+    oninput: show,
+  });
   const tint = h("input", { type: "checkbox", checked: kept.tint, onchange: show });
   const flip = h("input", { type: "checkbox", onchange: show });
   const leftChoice = select("View of the left", sides.left, pair.left, () => chooseFree());
@@ -31,16 +43,24 @@ export function overlay(sides, first, { names, turned }) {
     sheet.style.opacity = String(Math.min(1, 2 * share));
     stage.classList.toggle("tint", tint.checked);
     over.classList.toggle("flip", flip.checked);
-    opacity.setAttribute("aria-valuetext", share === 0.5 ? "both alike" : `${Math.round(100 * share)} % towards ${names[1]}`);
+    opacity.setAttribute(
+      "aria-valuetext",
+      share === 0.5 ? "both alike" : `${Math.round(100 * share)} % towards ${names[1]}`,
+    );
   }
 
   function load() {
-    const [one, other] = [sides.left[Number(leftChoice.value)], sides.right[Number(rightChoice.value)]];
+    const [one, other] = [
+      sides.left[Number(leftChoice.value)],
+      sides.right[Number(rightChoice.value)],
+    ];
     under.src = one?.url ?? "";
     over.src = other?.url ?? "";
     stage.setAttribute("aria-label", `${other?.name} laid over ${one?.name}`);
     view.fit();
-    list.querySelectorAll("button").forEach((item, i) => item.setAttribute("aria-pressed", String(sides.pairs[i] === pair)));
+    list
+      .querySelectorAll("button")
+      .forEach((item, i) => item.setAttribute("aria-pressed", String(sides.pairs[i] === pair)));
     show();
   }
 
@@ -54,7 +74,9 @@ export function overlay(sides, first, { names, turned }) {
   }
 
   function chooseFree() {
-    pair = sides.pairs.find((one) => one.left === Number(leftChoice.value) && one.right === Number(rightChoice.value));
+    pair = sides.pairs.find(
+      (one) => one.left === Number(leftChoice.value) && one.right === Number(rightChoice.value),
+    );
     flip.checked = pair?.mirrored ?? false;
     load();
   }
@@ -76,27 +98,56 @@ export function overlay(sides, first, { names, turned }) {
     h(
       "div",
       { class: "controls" },
-      h("div", { class: "slider" }, h("label", { for: "opacity", class: "end left" }, names[0]), opacity, h("span", { class: "end right", "aria-hidden": "true" }, names[1])),
+      h(
+        "div",
+        { class: "slider" },
+        h("label", { for: "opacity", class: "end left" }, names[0]),
+        opacity,
+        h("span", { class: "end right", "aria-hidden": "true" }, names[1]),
+      ),
       h("label", { class: "check" }, tint, h("span", {}, "Colour the differences")),
       h("label", { class: "check" }, flip, h("span", {}, `Flip ${names[1]}`)),
       h("div", { class: "choice-row" }, leftChoice, rightChoice),
-      button("Put back", { name: "fit", class: "small", title: "Put back (0)", onclick: () => view.fit() }),
-      h("p", { class: "soft" }, "Drag to move the upper drawing, wheel or pinch to scale it; the arrow keys, + and - do the same."),
+      button("Put back", {
+        name: "fit",
+        class: "small",
+        title: "Put back (0)",
+        onclick: () => view.fit(),
+      }),
+      h(
+        "p",
+        { class: "soft" },
+        "Drag the upper drawing, scale it by wheel or pinch; arrow keys, + and - do it, too.",
+      ),
     ),
   );
 }
 
 function select(label, side, value, changed) {
-  return h("select", { "aria-label": label, onchange: changed }, side.map((one, i) => h("option", { value: i, selected: i === value }, one.name)));
+  return h(
+    "select",
+    { "aria-label": label, onchange: changed },
+    side.map((one, i) => h("option", { value: i, selected: i === value }, one.name)),
+  );
 }
 
 function pairButton(sides, pair, chosen) {
   const words = `View ${pair.view} and figure ${pair.figure}`;
   return h(
     "button",
-    { type: "button", class: pair.matches ? "pair-button matches" : "pair-button", "aria-label": `${words}, ${pair.score.toFixed(2)}`, onclick: chosen },
+    {
+      type: "button",
+      class: pair.matches ? "pair-button matches" : "pair-button",
+      "aria-label": `${words}, ${pair.score.toFixed(2)}`,
+      onclick: chosen,
+    },
     h("span", { class: "paper" }, h("img", { src: sides.left[pair.left]?.url, alt: "" })),
     h("span", { class: "paper" }, h("img", { src: sides.right[pair.right]?.url, alt: "" })),
-    h("span", { class: "caption" }, `${pair.view} · ${pair.figure}`, h("span", { class: "figure" }, pair.score.toFixed(2))),
+    h(
+      "span",
+      { class: "caption" },
+      `${pair.view} · ${pair.figure}`,
+      h("span", { class: "figure" }, pair.score.toFixed(2)),
+    ),
   );
 }

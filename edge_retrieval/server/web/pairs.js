@@ -12,10 +12,18 @@ export const QUERY = "";
  * [{left, right, score, matches, mirrored, same_as}] with places in them, and `told`, a sentence.
  */
 export async function pairsOf(left, right) {
-  const [hit, views, design] = await Promise.all([hitOf(left, right), viewsOf(left), designOf(right)]);
+  const [hit, views, design] = await Promise.all([
+    hitOf(left, right),
+    viewsOf(left),
+    designOf(right),
+  ]);
   const figures = viewsOfDesign(design);
   const place = new Map(design.pictures.map(({ figure }, i) => [figure, i]));
-  const pairs = (hit?.views ?? []).map((view) => ({ ...view, left: view.view - 1, right: place.get(view.figure) ?? 0 }));
+  const pairs = (hit?.views ?? []).map((view) => ({
+    ...view,
+    left: view.view - 1,
+    right: place.get(view.figure) ?? 0,
+  }));
   return { left: views, right: figures, pairs, told: hit?.sentence ?? "", design };
 }
 

@@ -30,10 +30,14 @@ export function panzoom(stage, layer, changed = () => {}) {
     show();
   };
 
-  stage.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    scaleBy(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), inside(stage, event));
-  }, { passive: false });
+  stage.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      scaleBy(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), inside(stage, event));
+    },
+    { passive: false },
+  );
   stage.addEventListener("pointerdown", (event) => {
     stage.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, inside(stage, event));
@@ -56,9 +60,14 @@ export function panzoom(stage, layer, changed = () => {}) {
   const key = (name) => {
     const step = 24;
     const actions = {
-      "+": () => scaleBy(1.25), "=": () => scaleBy(1.25), "-": () => scaleBy(0.8), 0: fit,
-      ArrowLeft: () => move(-step, 0), ArrowRight: () => move(step, 0),
-      ArrowUp: () => move(0, -step), ArrowDown: () => move(0, step),
+      "+": () => scaleBy(1.25),
+      "=": () => scaleBy(1.25),
+      "-": () => scaleBy(0.8),
+      0: fit,
+      ArrowLeft: () => move(-step, 0),
+      ArrowRight: () => move(step, 0),
+      ArrowUp: () => move(0, -step),
+      ArrowDown: () => move(0, step),
     };
     actions[name]?.();
     return name in actions;
@@ -69,7 +78,10 @@ export function panzoom(stage, layer, changed = () => {}) {
 // The layer's own origin is its middle, so points are counted from there.
 function inside(stage, event) {
   const box = stage.getBoundingClientRect();
-  return { x: event.clientX - box.left - box.width / 2, y: event.clientY - box.top - box.height / 2 };
+  return {
+    x: event.clientX - box.left - box.width / 2,
+    y: event.clientY - box.top - box.height / 2,
+  };
 }
 
 const middle = () => ({ x: 0, y: 0 });

@@ -13,17 +13,31 @@ export function showQuery() {
 }
 
 function draw() {
-  refill($("query"), head(), h("div", { class: "source-list" }, state.design ? designCard() : state.drawings.map(drawingCard)), foot());
+  refill(
+    $("query"),
+    head(),
+    h(
+      "div",
+      { class: "source-list" },
+      state.design ? designCard() : state.drawings.map(drawingCard),
+    ),
+    foot(),
+  );
 }
 
 function head() {
-  const views = state.design ? state.result?.views.length ?? 0 : activeFigures().length;
+  const views = state.design ? (state.result?.views.length ?? 0) : activeFigures().length;
   return h(
     "div",
     { class: "panel-head" },
     h("h2", {}, "Searched with"),
     views > 0 && h("span", { class: "soft" }, counted(views, "view")),
-    button("Clear", { class: "link", "aria-label": "Clear the query and start anew", onclick: clearQuery, "data-key": "clear" }),
+    button("Clear", {
+      class: "link",
+      "aria-label": "Clear the query and start anew",
+      onclick: clearQuery,
+      "data-key": "clear",
+    }),
   );
 }
 
@@ -31,7 +45,11 @@ function foot() {
   return h(
     "div",
     { class: "panel-foot" },
-    button(state.design ? "Use drawings instead" : "Add drawings", { name: "add", onclick: chooseFiles, "data-key": "add" }),
+    button(state.design ? "Use drawings instead" : "Add drawings", {
+      name: "add",
+      onclick: chooseFiles,
+      "data-key": "add",
+    }),
   );
 }
 
@@ -39,30 +57,55 @@ function drawingCard(drawing) {
   const several = drawing.figures.length > 1;
   const told = several ? `${drawing.figures.length} views found` : "";
   const alone = state.drawings.length === 1;
+  const off = drawing.state === "ready" && !drawing.figures.some((figure) => figure.on);
   return h(
     "div",
-    { class: `source ${drawing.figures.some((figure) => figure.on) || !drawing.figures.length ? "" : "off"} ${several ? "several" : "single"} ${alone ? "alone" : ""}`, role: "group", "aria-label": drawing.name },
+    {
+      class: ["source", several ? "several" : "single", alone && "alone", off && "off"]
+        .filter(Boolean)
+        .join(" "),
+      role: "group",
+      "aria-label": drawing.name,
+    },
     h(
       "div",
       { class: "source-head" },
       h("span", { class: "name", title: drawing.name }, drawing.name),
       told && h("span", { class: "soft" }, told),
-      button(`Remove ${drawing.name}`, { name: "close", quiet: true, onclick: () => removeDrawing(drawing), "data-key": `remove-${drawing.key}` }),
+      button(`Remove ${drawing.name}`, {
+        name: "close",
+        quiet: true,
+        onclick: () => removeDrawing(drawing),
+        "data-key": `remove-${drawing.key}`,
+      }),
     ),
     drawing.state === "reading" && h("p", { class: "soft reading" }, "Reading…"),
     drawing.state === "failed" && problem(drawing),
-    h("div", { class: "views" }, drawing.figures.map((figure) => view(drawing, figure, several))),
+    h(
+      "div",
+      { class: "views" },
+      drawing.figures.map((figure) => view(drawing, figure, several)),
+    ),
     drawing.state === "ready" && (several || drawing.whole) && cutting(drawing),
   );
 }
 
 function problem(drawing) {
-  return h("p", { class: "problem" }, icon("warn"), h("span", {}, drawing.error, drawing.hint && h("span", { class: "hint" }, drawing.hint)));
+  return h(
+    "p",
+    { class: "problem" },
+    icon("warn"),
+    h("span", {}, drawing.error, drawing.hint && h("span", { class: "hint" }, drawing.hint)),
+  );
 }
 
 function cutting(drawing) {
   const text = drawing.whole ? "Cut into its views" : "Take the sheet as one view";
-  return button(text, { class: "link", onclick: () => readAgain(drawing, !drawing.whole), "data-key": `cut-${drawing.key}` });
+  return button(text, {
+    class: "link",
+    onclick: () => readAgain(drawing, !drawing.whole),
+    "data-key": `cut-${drawing.key}`,
+  });
 }
 
 function view(drawing, figure, several) {
@@ -77,11 +120,26 @@ function view(drawing, figure, several) {
   return h(
     "div",
     { class: figure.on ? "view" : "view off" },
-    h("button", { type: "button", class: "picture", "aria-label": `Zoom ${name}`, onclick: () => openZoom([{ url: figure.url, name }]) }, pictureOf(figure)),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "picture",
+        "aria-label": `Zoom ${name}`,
+        onclick: () => openZoom([{ url: figure.url, name }]),
+      },
+      pictureOf(figure),
+    ),
     h(
       "label",
       { class: "switch" },
-      h("input", { type: "checkbox", checked: figure.on, onchange: turn, "aria-label": `Search with ${name}`, "data-key": `view-${drawing.key}-${figure.figure}` }),
+      h("input", {
+        type: "checkbox",
+        checked: figure.on,
+        onchange: turn,
+        "aria-label": `Search with ${name}`,
+        "data-key": `view-${drawing.key}-${figure.figure}`,
+      }),
       h("span", {}, figure.on ? `View ${place + 1}` : "Off"),
     ),
     same && h("span", { class: "soft same" }, `like view ${same}: not counted`),
@@ -102,14 +160,22 @@ function designCard() {
     (whole) => {
       const views = viewsOfDesign(whole);
       const told = state.result?.views ?? [];
-      fill(place, views.map((one, i) => designView(views, one, i, told[i])));
+      fill(
+        place,
+        views.map((one, i) => designView(views, one, i, told[i])),
+      );
     },
     () => {}, // the search tells it
   );
   return h(
     "div",
     { class: "source", role: "group", "aria-label": design.number },
-    h("div", { class: "source-head" }, h("span", { class: "name" }, design.number), h("span", { class: "soft" }, "registered")),
+    h(
+      "div",
+      { class: "source-head" },
+      h("span", { class: "name" }, design.number),
+      h("span", { class: "soft" }, "registered"),
+    ),
     design.title && h("p", { class: "soft" }, titleOf(design)),
     place,
   );
@@ -119,7 +185,16 @@ function designView(views, one, i, told) {
   return h(
     "div",
     { class: "view" },
-    h("button", { type: "button", class: "picture", "aria-label": `Zoom ${one.name}`, onclick: () => openZoom(views, i) }, paper(one.url, "")),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "picture",
+        "aria-label": `Zoom ${one.name}`,
+        onclick: () => openZoom(views, i),
+      },
+      paper(one.url, ""),
+    ),
     h("span", { class: "switch" }, `View ${i + 1}`),
     told?.same_as && h("span", { class: "soft same" }, `like view ${told.same_as}: not counted`),
   );

@@ -26,7 +26,10 @@ export function showMore() {
 export function question() {
   const common = { k: state.k, filters: setFilters(), exclude_self: state.excludeSelf };
   if (state.design) return { design: state.design.number, ...common };
-  const views = activeFigures().map(({ drawing, figure }) => ({ drawing: drawing.id, figure: figure.figure }));
+  const views = activeFigures().map(({ drawing, figure }) => ({
+    drawing: drawing.id,
+    figure: figure.figure,
+  }));
   return views.length ? { views, ...common } : null;
 }
 
@@ -86,7 +89,10 @@ async function viewsOfQuery() {
 
 /** The pictures of a registered design as views, in their order. */
 export function viewsOfDesign(design) {
-  return design.pictures.map(({ picture, figure }) => ({ url: picture, name: `Figure ${figure} of ${design.number}` }));
+  return design.pictures.map(({ picture, figure }) => ({
+    url: picture,
+    name: `Figure ${figure} of ${design.number}`,
+  }));
 }
 
 const known = new Map();

@@ -1,14 +1,22 @@
 // All that the page knows. Modules change it, then tell the topic; others listen to the topic.
 
 export const FILTERS = Object.freeze({
-  classes: [], not_classes: [], before: null, after: null, applicants: [], not_applicants: [],
-  sources: [], not_sources: [], designs: [], not_designs: [],
+  classes: [],
+  not_classes: [],
+  before: null,
+  after: null,
+  applicants: [],
+  not_applicants: [],
+  sources: [],
+  not_sources: [],
+  designs: [],
+  not_designs: [],
 });
 export const PAGE = 24; // hits shown at first, and added by "Show more"
 
 export const state = {
   status: null, // what /api/status said
-  drawings: [], // [{key, file, whole, id, name, state, error, hint, figures: [{figure, url, on, ...}]}]
+  drawings: [], // [{key, file, whole, id, name, state, figures: [{figure, url, on}]}]
   design: null, // the registered design that is searched with, in place of drawings
   filters: { ...FILTERS },
   excludeSelf: false,
@@ -16,6 +24,7 @@ export const state = {
   asked: null, // the body of the search that `result` answers
   views: [], // the pictures of the views that were asked with: [{url, name}], in their order
   result: null,
+  took: 0, // seconds from the question to the answer, as the page saw it
   searching: false,
   failure: null, // why there is no answer
   current: 0, // which hit the keys are at
@@ -48,7 +57,9 @@ export const hasQuery = () => state.design !== null || state.drawings.length > 0
 /** The filters that are set, without the empty ones. */
 export function setFilters() {
   return Object.fromEntries(
-    Object.entries(state.filters).filter(([, value]) => (Array.isArray(value) ? value.length : value)),
+    Object.entries(state.filters).filter(([, value]) =>
+      Array.isArray(value) ? value.length : value,
+    ),
   );
 }
 

@@ -8,22 +8,53 @@ let at = 0;
 let view = null;
 
 const image = h("img", { alt: "", draggable: "false" });
-const stage = h("div", { class: "stage", tabindex: 0, autofocus: true, role: "group", "aria-label": "Drawing: arrows move, + and - scale, 0 fits" }, image);
+const stage = h(
+  "div",
+  {
+    class: "stage",
+    tabindex: 0,
+    autofocus: true,
+    role: "group",
+    "aria-label": "Drawing: arrows move, + and - scale, 0 fits",
+  },
+  image,
+);
 const title = h("h2", { id: "zoom-title" });
 const scale = h("output", { class: "soft", "aria-live": "off" });
 const turns = h("div", { class: "turns" });
 const dialog = h(
   "dialog",
   { class: "zoom", "aria-labelledby": "zoom-title" },
-  h("header", {}, title, turns, h(
-    "div",
-    { class: "tools" },
-    scale,
-    button("Smaller", { name: "minus", quiet: true, title: "Smaller (-)", onclick: () => view.scaleBy(0.8) }),
-    button("Larger", { name: "add", quiet: true, title: "Larger (+)", onclick: () => view.scaleBy(1.25) }),
-    button("Fit", { name: "fit", quiet: true, title: "Fit (0)", onclick: () => view.fit() }),
-    button("Close", { name: "close", quiet: true, title: "Close (Esc)", onclick: () => dialog.close() }),
-  )),
+  h(
+    "header",
+    {},
+    title,
+    turns,
+    h(
+      "div",
+      { class: "tools" },
+      scale,
+      button("Smaller", {
+        name: "minus",
+        quiet: true,
+        title: "Smaller (-)",
+        onclick: () => view.scaleBy(0.8),
+      }),
+      button("Larger", {
+        name: "add",
+        quiet: true,
+        title: "Larger (+)",
+        onclick: () => view.scaleBy(1.25),
+      }),
+      button("Fit", { name: "fit", quiet: true, title: "Fit (0)", onclick: () => view.fit() }),
+      button("Close", {
+        name: "close",
+        quiet: true,
+        title: "Close (Esc)",
+        onclick: () => dialog.close(),
+      }),
+    ),
+  ),
   stage,
 );
 document.body.append(dialog);
@@ -61,9 +92,19 @@ function draw() {
   fill(
     turns,
     shown.length > 1 && [
-      button("Figure before", { name: "left", quiet: true, title: "Figure before ([)", onclick: () => turn(-1) }),
+      button("Figure before", {
+        name: "left",
+        quiet: true,
+        title: "Figure before ([)",
+        onclick: () => turn(-1),
+      }),
       h("span", { class: "soft" }, `${at + 1} of ${shown.length}`),
-      button("Next figure", { name: "chevron", quiet: true, title: "Next figure (])", onclick: () => turn(1) }),
+      button("Next figure", {
+        name: "chevron",
+        quiet: true,
+        title: "Next figure (])",
+        onclick: () => turn(1),
+      }),
     ],
   );
 }
