@@ -113,8 +113,8 @@ def bench(
     """Measure what a search costs on this very device, and how good it is.
 
     Cold start, latency by stage, throughput, memory, growth; with --data quality, with --sustained
-    heat. Without options it ends within three minutes. Reports are compared by: edge-ret bench
-    compare A.json B.json
+    heat. Without options it ends within three minutes. Reports are compared by bench compare.
+    Examples: edge-ret bench --register my-register; edge-ret bench compare old.json new.json
     """
     from edge_retrieval.bench import BenchSettings
     from edge_retrieval.bench import bench as measure
@@ -221,8 +221,10 @@ class BenchCommand(TyperCommand):
     @property
     def also(self) -> dict[str, Any]:
         """Commands that stand behind this one's name."""
-        app = typer.Typer(rich_markup_mode=None)
-        app.command("compare")(compare)
+        from edge_retrieval.cli.commands import words_of
+
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        app.command("compare", **words_of(compare.__doc__ or ""))(compare)
         return {"compare": typer.main.get_command(app)}
 
     def make_context(

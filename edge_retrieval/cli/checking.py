@@ -43,6 +43,8 @@ def doctor(
     The files are held against their hashes, the bundle's golden drawings are scaled and embedded
     here, and compared with the vectors it carries. What is off is named: a damaged file, a changed
     setting, another resize, a runtime or a processor on which INT8 saturates.
+
+    Examples: edge-ret doctor; edge-ret doctor my-register --json
     """
     from edge_retrieval.bundle import default_bundle_path
     from edge_retrieval.doctor import examine

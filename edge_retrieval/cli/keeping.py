@@ -12,6 +12,7 @@ from edge_retrieval.cli.talk import (
     EXIT_SKIPPED,
     JsonFlag,
     bar,
+    completes,
     count,
     one_line,
     print_json,
@@ -35,7 +36,10 @@ RegisterArgument = Annotated[Path, typer.Argument(metavar="REGISTER")]
 
 
 def info(register_path: RegisterArgument, as_json: JsonFlag = False) -> None:
-    """Show what a register holds, which encoder made it, and what it takes on disk."""
+    """Show what a register holds, which encoder made it, and what it takes on disk.
+
+    Example: edge-ret register info my-register
+    """
     from edge_retrieval.register import Register
 
     with Register.open(register_path) as register:
@@ -140,11 +144,16 @@ SHOWN = 8
 
 def remove(
     register_path: RegisterArgument,
-    numbers: Annotated[list[str], typer.Argument(metavar="NUMBER...")],
+    numbers: Annotated[
+        list[str],
+        typer.Argument(metavar="NUMBER...", autocompletion=completes("numbers")),
+    ],
 ) -> None:
     """Remove designs by their numbers, all of them or none.
 
     They are gone for every search that begins; `compact` gives back their bytes.
+
+    Example: edge-ret register remove my-register USD0909824 USD0909825
     """
     from edge_retrieval.filters import find_design
     from edge_retrieval.register import Register
@@ -161,7 +170,10 @@ def remove(
 
 
 def compact(register_path: RegisterArgument) -> None:
-    """Give back the bytes of removed designs; let the figures of a class lie side by side."""
+    """Give back the bytes of removed designs; let the figures of a class lie side by side.
+
+    Example: edge-ret register compact my-register
+    """
     from edge_retrieval.cli.caching import make_caches
     from edge_retrieval.register import Register
 
@@ -182,6 +194,8 @@ def merge(
     """Add the designs of other registers of the same bundle; nothing is embedded again.
 
     Designs that are there already, by their numbers, get the sheets that they lack.
+
+    Example: edge-ret register merge my-register another-register
     """
     from edge_retrieval.cli.caching import make_caches
     from edge_retrieval.register import Register
@@ -218,7 +232,10 @@ def verify(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check every byte of every file of a register against what was recorded."""
+    """Check every byte of every file of a register against what was recorded.
+
+    Examples: edge-ret register verify my-register; edge-ret register verify --repair my-register
+    """
     from edge_retrieval.register import Register
     from edge_retrieval.register.repairing import can_mend, faults_of, repair
     from edge_retrieval.register.state import AGAIN

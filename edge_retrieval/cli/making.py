@@ -55,9 +55,9 @@ def train(
 ) -> None:
     """Train an encoder with the hierarchical multi-positive contrastive loss, or another.
 
-    Example: edge-ret train --data made/ --set steps=2000 -o runs/first
-
     Several processes share every batch: torchrun --nproc-per-node 2 -m edge_retrieval.cli train ...
+
+    Example: edge-ret train --data made/ --set steps=2000 -o runs/first
     """
     import distill
 
@@ -152,7 +152,10 @@ def synth(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes.", min=1)] = 1,
 ) -> None:
-    """Make design drawings with the true hierarchy: class > subclass > design > view."""
+    """Make design drawings with the true hierarchy: class > subclass > design > view.
+
+    Examples: edge-ret data synth made/ --designs 520 --seed 1; edge-ret data synth sheets/ --sheets
+    """
     import distill
 
     distill.require("train")
@@ -194,7 +197,10 @@ def ldraw(
     ] = 0.0,
     workers: Annotated[int, typer.Option("--workers", "--jobs", help="Processes.", min=1)] = 1,
 ) -> None:
-    """Draw the parts of an LDraw library: category > title group > part > view."""
+    """Draw the parts of an LDraw library: category > title group > part > view.
+
+    Example: edge-ret data ldraw ldraw.tar.xz parts/ --designs 2500 --seed 1 --restyled 0.5
+    """
     import distill
 
     distill.require("train")

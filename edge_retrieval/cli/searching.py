@@ -16,6 +16,7 @@ from edge_retrieval.cli.talk import (
     RegisterOption,
     answer,
     chosen_backend,
+    completes,
     count,
     find_register,
     one_line,
@@ -39,9 +40,10 @@ ALONE = 8
 """Figures up to which one thread embeds them: to start others takes longer."""
 
 
-def several(*names: str, help: str) -> Any:
-    """Return an option that may be given more than once."""
-    return typer.Option(*names, help=f"{help} Repeatable.")
+def several(*names: str, help: str, kind: str | None = None) -> Any:
+    """Return an option that may be given more than once, perhaps completed by a shell."""
+    how = completes(kind) if kind else None
+    return typer.Option(*names, help=f"{help} Repeatable.", autocompletion=how)
 
 
 def search(
@@ -56,10 +58,11 @@ def search(
     k: Annotated[int, typer.Option("-k", help="Designs to show.", min=1)] = 10,
     within: Annotated[
         list[str] | None,
-        several("--class", "-c", help="Only this class or subclass: 06 or 06-01."),
+        several("--class", "-c", help="Only this class or subclass: 06 or 06-01.", kind="classes"),
     ] = None,
     not_within: Annotated[
-        list[str] | None, several("--not-class", help="Not this class or subclass.")
+        list[str] | None,
+        several("--not-class", help="Not this class or subclass.", kind="classes"),
     ] = None,
     before: Annotated[
         str | None,
@@ -75,16 +78,20 @@ def search(
         list[str] | None, several("--not-applicant", help="No applicant with this in its name.")
     ] = None,
     source: Annotated[
-        list[str] | None, several("--source", help="Only what was indexed from this.")
+        list[str] | None,
+        several("--source", help="Only what was indexed from this.", kind="sources"),
     ] = None,
     not_source: Annotated[
-        list[str] | None, several("--not-source", help="Nothing that was indexed from this.")
+        list[str] | None,
+        several("--not-source", help="Nothing that was indexed from this.", kind="sources"),
     ] = None,
     design: Annotated[
-        list[str] | None, several("--design", help="Only this design, by its number.")
+        list[str] | None,
+        several("--design", help="Only this design, by its number.", kind="numbers"),
     ] = None,
     exclude: Annotated[
-        list[str] | None, several("--exclude", help="Leave out this design, by its number.")
+        list[str] | None,
+        several("--exclude", help="Leave out this design, by its number.", kind="numbers"),
     ] = None,
     exclude_self: Annotated[
         bool,

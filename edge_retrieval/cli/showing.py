@@ -17,6 +17,7 @@ from edge_retrieval.cli.talk import (
     JsonFlag,
     RegisterOption,
     answer,
+    completes,
     find_register,
     one_line,
     print_json,
@@ -38,7 +39,12 @@ _FIGURE_IS = re.compile(
 
 def show(
     number: Annotated[
-        str, typer.Argument(metavar="DESIGN", help="Its number, in any spelling: D909,824.")
+        str,
+        typer.Argument(
+            metavar="DESIGN",
+            help="Its number, in any spelling: D909,824.",
+            autocompletion=completes("numbers"),
+        ),
     ],
     register_path: RegisterOption = None,
     pictures: PicturesOption = "auto",
