@@ -33,7 +33,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "benchmarks" / "README.md",
-    ROOT / "docs" / "raspberry-pi.md",
+    *sorted((ROOT / "docs").glob("*.md")),
 )
 
 
