@@ -134,8 +134,9 @@ def _per_applicant(columns: Columns, designs: NDArray[np.bool_]) -> NDArray[np.i
     """Return how many of the designs each applicant has."""
     owner = np.repeat(np.arange(len(designs)), np.diff(columns.applicant_starts))
     mine = designs[owner]
-    pairs = np.unique(np.stack([owner[mine], columns.applicant_of[mine]]), axis=1)
-    return np.bincount(pairs[1], minlength=len(columns.applicants))
+    many = max(1, len(columns.applicants))
+    pairs = np.unique(owner[mine] * many + columns.applicant_of[mine])  # a design counts once
+    return np.bincount(pairs % many, minlength=len(columns.applicants))
 
 
 def _tree(columns: Columns, designs: NDArray[np.bool_]) -> tuple[ClassCount, ...]:

@@ -46,7 +46,9 @@ A package is one entry: its files are of its layer."""
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 TRAINING = {"torch", "torchvision", "timm", "onnx", "onnxscript", "openvino", "nncf", "distill"}
-LAZY = TRAINING | {"hnswlib", "matplotlib", "onnxruntime", "pyarrow", "pypdfium2"}
+LAZY = TRAINING | {
+    "hnswlib", "matplotlib", "onnxruntime", "pyarrow", "pypdfium2", "starlette", "uvicorn",
+}  # fmt: skip
 """Never imported while a module of edge_retrieval is: absent from a device, or slow to load."""
 COMPILED = {"hnswlib"}
 """Not in the base install on a Raspberry Pi."""

@@ -26,12 +26,15 @@ def to_csv(
 ) -> str:
     """Return a row for each hit, under a row of names; RFC 4180, no formula in any cell.
 
+    It begins with a byte-order mark: without it Excel takes UTF-8 for another encoding.
+
     Args:
         results: From `search` on `register`.
         register: Where was searched.
         flags: What was marked, by the design's number.
     """
     file = io.StringIO(newline="")
+    file.write("\ufeff")
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
     for result in results:

@@ -92,6 +92,8 @@ def make_record(
     for one, result in zip(told, results, strict=True):
         one["design"] = result.query.design or None
         one["files"] = [] if result.query.design else _files(result, drawings or {})
+        for hit in one["hits"]:
+            del hit["where"]  # a record is for others: the folders of this machine are not
     bundle = register.bundle
     record = {
         "kind": KIND,

@@ -100,6 +100,7 @@ def answer_search(held: HeldRegister, asked: Search) -> Data:
     [told] = to_json([result], register=held.register)["results"]
     for hit in told["hits"]:
         hit["epoch"] = held.epoch
+        del hit["where"]  # whoever asks over the network need not know the folders of this machine
         hit["pictures"] = pictures_of(held, hit["design"])
     told["facets"] = count_facets(held, asked.filters)
     told["seconds"] = round(time.perf_counter() - begun, 6)
@@ -230,7 +231,7 @@ def show_design(held: HeldRegister, number: str) -> Data:
         told = str(error).replace(f"{held.register.folder}: ", "")
         raise Refused(HTTPStatus.NOT_FOUND, told, error.hint) from error
     known = design_as_data(held.register, found)
-    fields = ("labels", "locarno_edition", "uspc", "where", "source", "stated_figures")
+    fields = ("labels", "locarno_edition", "uspc", "source", "stated_figures")
     return {
         **_design(held.register, found),
         **{name: known[name] for name in fields},
