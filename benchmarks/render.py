@@ -23,6 +23,7 @@ import model_tables
 import page_tables
 import peer_tables
 import search_tables
+import serving_table
 import views_table
 
 from edge_retrieval.bench.tables import about, markdown_of, tables
@@ -312,6 +313,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "model_full": lambda: model_tables.model_full(load("model"), table),
     "peers": peers,
     "quantization": quantization,
+    "serving": lambda: serving_table.serving(load("serving"), table),
     "views": lambda: views_table.views(load("views"), table),
     "views_cost": lambda: views_table.views_cost(load("views"), table),
     "votes": lambda: views_table.votes(load("views")),
