@@ -63,7 +63,9 @@ def _command(name: str, command: Any) -> str:
         rows.append(f"| {written} | {says} |")
     about = "\n\n".join(_escaped(part) for part in (command.help or "").split("\n\n"))
     table = "\n".join(["| option | |", "| --- | --- |", *rows])
-    return f"## {name}\n\n{about}\n\n{table}"
+    examples = [line[2:] for line in (command.epilog or "").splitlines() if line[:2] == "  "]
+    shown = "\n".join(["```bash", *examples, "```"])
+    return f"## {name}\n\n{about}\n\n{shown}\n\n{table}"
 
 
 def _escaped(text: str) -> str:
