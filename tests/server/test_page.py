@@ -118,7 +118,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Open]:
 
     def start(*, told: tuple[str, ...] = (), at: str = "", **settings: Any) -> Page:
         context = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **settings})
-        context.set_default_timeout(8_000)
+        context.set_default_timeout(20_000)
         contexts.append(context)
         allowed.extend(told)
         page = context.new_page()
@@ -242,7 +242,7 @@ def test_a_hit_shows_all_views_its_score_and_what_is_known_of_it(open_page, desi
     assert "Aalto Oy" in told
     assert "unrelated designs look" in told
     assert first.locator(".thumb.matches").count() == 4
-    assert page.locator("#live").inner_text().startswith("24 designs found. compared exactly")
+    assert page.locator("#live").inner_text().startswith("24 designs found. Compared exactly")
     assert_accessible(page)
 
 
@@ -264,6 +264,43 @@ def test_a_sheet_is_cut_into_views_that_can_be_switched_off_and_removed(open_pag
     page.get_by_role("button", name="Add drawings: drop, paste or choose").wait_for()
 
 
+def test_a_view_that_repeats_another_is_told_and_not_counted(open_page, designs, tmp_path):
+    from PIL import Image
+
+    with Image.open(sheet_of(designs, "MADE-0203-00000")) as image:
+        image.save(tmp_path / "again.tif")
+    page = open_page()
+    show(page, sheet_of(designs, "MADE-0203-00000"), tmp_path / "again.tif")
+    again = page.get_by_label("Your drawings").get_by_label("again.tif", exact=True)
+    assert "like view 1: not counted" in again.inner_text()
+
+
+def test_hits_are_put_in_the_order_of_their_dates_and_keep_their_ranks(open_page, designs):
+    page = open_page()
+    show(page, sheet_of(designs, "MADE-0203-00000"))
+    page.get_by_label("Order", exact=True).select_option("Newest first")
+    told = page.locator("#hits").inner_text()
+    dates = re.findall(r"Published (\S+)", told)
+    assert dates == sorted(dates, reverse=True)
+    ranks = [int(rank) for rank in page.locator(".hit .rank").all_inner_texts()]
+    assert sorted(ranks) == list(range(1, 25))
+    assert ranks != sorted(ranks)
+    page.keyboard.press("j")
+    page.get_by_label("Order", exact=True).select_option("Best first")
+    assert numbers(page)[0] == "MADE-0203-00000"
+
+
+def test_show_more_adds_hits_and_keeps_the_place(open_page, designs):
+    page = open_page()
+    show(page, sheet_of(designs, "MADE-0203-00000"))
+    first = numbers(page)
+    with page.expect_response("**/api/search"):
+        page.get_by_role("button", name="Show 24 more").click()
+    page.locator(".hit:nth-child(48)").wait_for()
+    assert numbers(page)[:24] == first
+    assert page.evaluate("document.activeElement.querySelector('.rank').textContent") == "25"
+
+
 def test_a_file_that_is_no_drawing_is_told_with_a_hint(open_page, tmp_path):
     (tmp_path / "letter.png").write_text("Dear examiner")
     page = open_page(told=("415",))
@@ -272,6 +309,7 @@ def test_a_file_that_is_no_drawing_is_told_with_a_hint(open_page, tmp_path):
     problem.wait_for()
     assert "not an image that can be read" in problem.inner_text()
     assert "use PNG" in problem.inner_text()
+    page.get_by_text("No view is there to search with").wait_for()
 
 
 def test_what_a_register_says_is_text_and_never_markup(open_page, designs):

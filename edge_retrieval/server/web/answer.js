@@ -35,12 +35,17 @@ function draw() {
   $("statement").hidden = !result;
   refill(
     $("more"),
-    result && about(result),
+    result ? about(result) : !failure && h("p", { class: "soft" }, waiting()),
     failure && failed(failure),
     chips(),
     result && predicted(result.predicted),
   );
   fill($("alarms"), result?.alarms?.length > 0 && alarms(result.alarms));
+}
+
+function waiting() {
+  if (state.drawings.some((drawing) => drawing.state === "reading")) return "Reading the drawings…";
+  return state.searching ? "Searching…" : "No view is there to search with: add a drawing.";
 }
 
 function titleRow() {

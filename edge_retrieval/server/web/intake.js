@@ -39,6 +39,7 @@ function addFiles(files) {
       alarm: true,
     });
   }
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
   state.design = null;
   for (const file of files.slice(0, Math.max(0, room))) {
     const drawing = {

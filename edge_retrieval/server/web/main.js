@@ -80,7 +80,7 @@ async function meet() {
       `snapshot ${snapshot}`,
     ].join(" · "),
     " · ",
-    h("a", { href: "/api" }, "API"),
+    h("a", { href: "/api", target: "_blank", rel: "noopener" }, "API"), // beside: the query stays
   );
   tell("status");
   await fillStart();

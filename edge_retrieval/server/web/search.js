@@ -1,6 +1,7 @@
 // Asks the server whenever the query or a filter changes; the last question wins.
 
 import { ApiError, get, post } from "./api.js";
+import { capital, counted } from "./dom.js";
 import { sendAgain } from "./intake.js";
 import { say } from "./notices.js";
 import { activeFigures, on, PAGE, setFilters, state, tell } from "./state.js";
@@ -65,7 +66,7 @@ export async function search() {
     Object.assign(state, { result, views, asked: question(), failure: null, current: 0 });
     forgetOldAddresses(result);
     state.took = (performance.now() - started) / 1000;
-    say(`${result.hits.length} designs found. ${result.statement}.`);
+    say(`${counted(result.hits.length, "design")} found. ${capital(result.statement)}.`);
   } catch (error) {
     if (error.name === "AbortError" || asking !== mine) return undefined;
     Object.assign(state, { result: null, failure: error });
