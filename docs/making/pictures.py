@@ -149,7 +149,7 @@ def cutting(out: Path, encoder: Encoder) -> Path:
         canvas.box(left + 240, top, side - 20, side - 20)
     canvas.text(left + 240, 28, "3  what the network sees", bold=True)
     canvas.text(left, 455, "captions are left out", size=13, fill=SOFT)
-    canvas.text(left + 240, 455, "192 x 192, padded, never cropped", size=13, fill=SOFT)
+    canvas.text(left + 240, 455, "192 x 192, padded", size=13, fill=SOFT)
     return canvas.save(out / "cutting.svg")
 
 
