@@ -152,13 +152,20 @@ def _build_anew(folder: Path, bundle: Bundle, track: Track) -> list[str]:
     except BaseException:
         # Once the new database is named ready it counts, whatever comes after.
         if store is not None and not (stands and not (folder / NEW).exists()):
-            for path in (store.vectors, store.pictures):
+            for path in (store.vectors, store.pictures, *folder.glob(f"{NEW}*")):
                 with contextlib.suppress(OSError):
                     path.unlink()
         raise
     finally:
-        for path in folder.glob(f"{OLD}*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        try:
+            _drop_copies(folder)
+        finally:  # an interrupt: once more
+            _drop_copies(folder)
     remove_caches(folder)
     return salvage.lost or ["the database was written anew; nothing was lost"]
+
+
+def _drop_copies(folder: Path) -> None:
+    for path in folder.glob(f"{OLD}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
