@@ -710,6 +710,15 @@ def test_a_busy_server_is_told_and_asked_again(open_page, designs):
     assert numbers(page)[0] == "MADE-0203-00000"
 
 
+def test_pictures_of_a_register_that_was_rewritten_are_asked_for_anew(open_page, designs):
+    page = open_page(told=("410",))
+    show(page, sheet_of(designs, "MADE-0203-00000"))
+    page.route("**/api/pictures/**", lambda route: route.fulfill(status=410), times=1)
+    with page.expect_request("**/api/search"):
+        page.locator(".hit img").first.evaluate("one => one.src = one.getAttribute('src') + '?'")
+    settled(page)
+
+
 def test_a_server_that_is_gone_is_told_and_the_page_goes_on_when_it_is_back(open_page, designs):
     page = open_page(told=("ERR_INTERNET_DISCONNECTED",))
     page.context.set_offline(True)

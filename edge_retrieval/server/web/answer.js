@@ -44,7 +44,7 @@ function draw() {
 }
 
 function waiting() {
-  if (state.drawings.some((drawing) => drawing.state === "reading")) return "Reading the drawings…";
+  if (state.drawings.some((drawing) => drawing.state === "reading")) return "Reading…";
   return state.searching ? "Searching…" : "No view is there to search with: add a drawing.";
 }
 

@@ -72,9 +72,10 @@ export async function pictureOf(path) {
   return URL.createObjectURL(await (await ask(path)).blob());
 }
 
+// What is not published must not lie in the browser's cache on disk.
 async function send(path, request) {
   try {
-    return await fetch(path, { ...request, credentials: "same-origin", cache: "default" });
+    return await fetch(path, { ...request, credentials: "same-origin", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     line.dispatchEvent(new Event("gone"));

@@ -11,7 +11,7 @@ import { listenForDrawings, readLost } from "./intake.js";
 import { listenToKeys, openKeys } from "./keys.js";
 import { complain, watchLine } from "./notices.js";
 import { showQuery } from "./query.js";
-import { search, searchOnChange } from "./search.js";
+import { followTheRegister, search, searchOnChange } from "./search.js";
 import { fillStart, showStart } from "./start.js";
 import { hasQuery, on, state, tell } from "./state.js";
 
@@ -93,6 +93,7 @@ showHits();
 showFilters();
 showFlags();
 searchOnChange();
+followTheRegister();
 listenForDrawings();
 listenToKeys();
 on("query", place);

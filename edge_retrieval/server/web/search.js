@@ -6,6 +6,7 @@ import { sendAgain } from "./intake.js";
 import { say } from "./notices.js";
 import { activeFigures, on, PAGE, setFilters, state, tell } from "./state.js";
 
+const PATIENCE = 20_000; // milliseconds between two searches for pictures that are gone
 let asking = null; // stops the search that is under way
 
 /** Search again on every change that can change the answer. */
@@ -15,6 +16,18 @@ export function searchOnChange() {
     search();
   });
   on("filters", search);
+}
+
+/** Ask again when the register was rewritten: its pictures have other addresses then. */
+export function followTheRegister() {
+  let last = -Infinity;
+  const gone = (event) => {
+    if (!event.target.matches?.("img[src^='/api/pictures/']")) return;
+    if (event.timeStamp - last < PATIENCE || !state.result) return;
+    last = event.timeStamp;
+    search();
+  };
+  document.addEventListener("error", gone, true); // it does not bubble
 }
 
 /** Show more hits. */
