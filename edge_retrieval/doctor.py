@@ -36,6 +36,7 @@ from edge_retrieval.speed import (
     rounds_within,
     speed_ratio,
 )
+from edge_retrieval.statement import ANEW, STATEMENT, read_statement, what_differs
 
 SECONDS = 0.3
 """About how long the runtimes are timed."""
@@ -54,7 +55,7 @@ class Check:
 
     Attributes:
         name: "manifest", "files" or "scaling"; of a bundle that tells what its scores mean
-            "scores", too.
+            "scores", of one with a statement "statement", too.
         good: None: this bundle does not tell.
         told: What was found, in one line.
         hint: What to do about it, where it is not good.
@@ -137,7 +138,11 @@ class Diagnosis:
 
 
 def examine(
-    folder: Path, *, backends: Sequence[str] | None = None, threads: int | None = None
+    folder: Path,
+    *,
+    backends: Sequence[str] | None = None,
+    threads: int | None = None,
+    statement: Path | None = None,
 ) -> Diagnosis:
     """Examine a bundle on this device; takes about a second.
 
@@ -146,11 +151,12 @@ def examine(
         backends: Names in `BACKENDS`, each of which must be good; None: all that are installed and
             read the format, of which only the one that the bundle is made for must be good.
         threads: Of the encoders, 1 or more; None: the cores of this process, at most 4.
+        statement: What somebody stated of this bundle; None: what lies beside it, if anything.
 
     Raises:
         ConfigError: No such backend, or one that does not read the bundle's format.
     """
-    bundle, checks = _check(folder)
+    bundle, checks = _check(folder, statement)
     broken = next((check for check in checks if check.good is False), None)
     if bundle is None or (broken is not None and broken.name != "scaling"):
         assert broken is not None
@@ -185,7 +191,7 @@ def _refuse_unfit(bundle: Bundle, names: Iterable[str]) -> None:
 # ------------------------------------------------------------------ whatever the runtime
 
 
-def _check(folder: Path) -> tuple[Bundle | None, tuple[Check, ...]]:
+def _check(folder: Path, statement: Path | None) -> tuple[Bundle | None, tuple[Check, ...]]:
     """Read the manifest, hold the files against it, and scale the drawings; stop at a fault."""
     try:
         bundle = Bundle.read(folder)
@@ -200,9 +206,24 @@ def _check(folder: Path) -> tuple[Bundle | None, tuple[Check, ...]]:
         if (scores := bundle.calibration) is not None:  # its digest was compared when it was read
             told = f"measured on {scores.designs:,} designs, SHA-256 {scores.sha256[:12]}"
             checks.append(Check("scores", True, told))
+        if statement is not None or (folder / STATEMENT).is_file():
+            checks.append(_stated(bundle, statement or folder / STATEMENT))
     except BundleError as error:
         checks.append(Check("files", False, str(error), error.hint))
     return bundle, tuple(checks)
+
+
+def _stated(bundle: Bundle, path: Path) -> Check:
+    """Hold the bundle against what somebody stated of it."""
+    try:
+        found = read_statement(path)
+    except BundleError as error:
+        return Check("statement", False, str(error), error.hint)
+    who = f"signed off by {found.by}" if found.by else "signed off by nobody"
+    if differs := what_differs(bundle, found):
+        return Check("statement", False, f"{path}: {who}, {found.at}: {differs}", ANEW)
+    key = ", signed with a key: ssh-keygen -Y verify" if found.signature else ""
+    return Check("statement", True, f"{who}, SHA-256 {found.sha256[:12]}{key}")
 
 
 def _scaling(bundle: Bundle) -> Check:

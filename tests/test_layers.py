@@ -16,12 +16,24 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "arrays", "progress", "staging", "page", "cache", "design_number", "human"),
+    (
+        "errors",
+        "arrays",
+        "progress",
+        "staging",
+        "page",
+        "cache",
+        "design_number",
+        "human",
+        "limits",
+        "requirements",
+    ),
     ("provenance", "host", "taxonomy", "speed", "split"),
     ("sources", "drawing", "index", "metrics", "report", "report_table"),
     ("golden", "calibration", "bundle_files", "bundle", "encoder", "clipping"),
     ("register",),
     ("filters", "plan", "query", "voting", "facets", "answers", "search", "preparing"),
+    ("store",),
     (
         "session",
         "indexing",
@@ -35,6 +47,8 @@ LAYERS = (
         "calibrating",
         "doctor",
         "causes",
+        "licences",
+        "statement",
     ),
     ("server",),
     ("cli",),
@@ -46,7 +60,9 @@ A package is one entry: its files are of its layer."""
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 TRAINING = {"torch", "torchvision", "timm", "onnx", "onnxscript", "openvino", "nncf", "distill"}
-LAZY = TRAINING | {
+STORE = {"pymilvus", "milvus_lite", "grpc"}
+"""What reaches a store elsewhere, where a user names one."""
+LAZY = TRAINING | STORE | {
     "hnswlib", "matplotlib", "onnxruntime", "pyarrow", "pypdfium2", "starlette", "uvicorn",
 }  # fmt: skip
 """Never imported while a module of edge_retrieval is: absent from a device, or slow to load."""
@@ -195,6 +211,18 @@ def test_no_code_reaches_for_the_network():
         if found.of(NETWORK) and not (package == "edge_retrieval" and unit_of(path) in SERVES)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_layer_of_its_own_reaches_for_a_store():
+    found = [
+        (unit_of(path), str(found))
+        for path in files_of("edge_retrieval")
+        for found in imports_of(path)
+        if found.of(STORE)
+    ]
+    assert found
+    assert {unit for unit, _ in found} == {"store"}, found
+    assert not [f for path in files_of("distill") for f in imports_of(path) if f.of(STORE)]
 
 
 SAMPLE = """

@@ -36,15 +36,23 @@ def doctor(
         ),
     ] = None,
     backend: BackendOption = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(
+            "--statement",
+            help="What its maker stated of it. Default: statement.json beside it, if there is one.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Check that this very device computes what a bundle's maker computed; time the runtimes.
 
     The files are held against their hashes, the bundle's golden drawings are scaled and embedded
     here, and compared with the vectors it carries. What is off is named: a damaged file, a changed
-    setting, another resize, a runtime or a processor on which INT8 saturates.
+    setting, another resize, a runtime or a processor on which INT8 saturates, files that are not
+    those that their maker stated.
 
-    Examples: edge-ret doctor; edge-ret doctor my-register --json
+    Examples: edge-ret doctor; edge-ret doctor my-register --statement statement.json
     """
     from edge_retrieval.bundle import default_bundle_path
     from edge_retrieval.doctor import examine
@@ -53,7 +61,8 @@ def doctor(
     folder = subject if subject is not None else default_bundle_path()
     if (folder / "bundle" / "bundle.json").is_file():
         folder = folder / "bundle"  # a register: the encoder that it keeps
-    found = examine(folder, backends=None if backend in (None, AUTO) else [backend])
+    backends = None if backend is None or backend == AUTO else [backend]
+    found = examine(folder, backends=backends, statement=statement)
     if as_json:
         print_json(found.to_json())
     elif found.bundle is not None:

@@ -42,6 +42,8 @@ COMMANDS = {
     "eval": "measures.evaluate",
     "bench": "benching.bench",
     "doctor": "checking.doctor",
+    "attest": "attesting.attest",
+    "licences": "licensing.licences",
     "calibrate": "calibrating.calibrate",
     "train": "making.train",
     "export": "exporting.export",
