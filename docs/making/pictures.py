@@ -198,24 +198,24 @@ def tree(out: Path, encoder: Encoder) -> Path:
                 above = next(one[level - 1] for one in TREE if one[level] == name)
                 parent = middle(level - 1, above)
             canvas.line(parent, y - 45 + (4 if level else 0), x, y - 15, fill=LINE)
-            canvas.text(x, y, name, anchor="middle", size=13, bold=level == 0)
-    canvas.text(430, 40, "all designs", anchor="middle", fill=SOFT, size=13)
+            canvas.text(x, y, name, anchor="middle", size=15, bold=level == 0)
+    canvas.text(430, 40, "all designs", anchor="middle", fill=SOFT, size=15)
     for name, y in (("class", 90), ("subclass", 150), ("design", 210)):
-        canvas.text(12, y, name, size=12, fill=SOFT)
+        canvas.text(8, y, name, size=14, fill=SOFT)
     shares = [("the figure itself", -1.0), *targets()]
     for x, (one, place), (shared, share) in zip(xs, leaves, shares, strict=True):
         left, anchor = x - side / 2, share < 0
         canvas.line(middle(2, one[2]), 216, x, top - 4, fill=LINE)
         canvas.picture(left, top, side, side, seen(figures_of(one[3])[place], encoder))
         canvas.box(left, top, side, side, line=ACCENT if anchor else LINE, width=3 if anchor else 1)
-        canvas.text(x, top + side + 18, shared, anchor="middle", size=12, fill=SOFT)
+        canvas.text(x, top + side + 18, shared, anchor="middle", size=14, fill=SOFT)
         if anchor:
             continue
         canvas.box(left, 455 - 70 * share, side, 70 * share, fill=PALE, line=ACCENT)
-        canvas.text(x, 475, f"{share:.0%}", anchor="middle", size=13, bold=True)
-    canvas.text(xs[0], 440, "how much should", anchor="middle", size=12, fill=SOFT)
-    canvas.text(xs[0], 456, "it look like", anchor="middle", size=12, fill=SOFT)
-    canvas.text(xs[0], 472, "the others?", anchor="middle", size=12, fill=SOFT)
+        canvas.text(x, 475, f"{share:.0%}", anchor="middle", size=15, bold=True)
+    canvas.text(xs[0], 440, "how much should", anchor="middle", size=14, fill=SOFT)
+    canvas.text(xs[0], 456, "it look like", anchor="middle", size=14, fill=SOFT)
+    canvas.text(xs[0], 472, "the others?", anchor="middle", size=14, fill=SOFT)
     return canvas.save(out / "tree.svg")
 
 
