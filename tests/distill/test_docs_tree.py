@@ -29,7 +29,7 @@ def pictures() -> ModuleType:
 def test_the_targets_that_the_picture_shows_are_those_of_the_loss(pictures: ModuleType) -> None:
     paths = [one[:3] for one in pictures.TREE for _ in one[4]]
     codes = Taxonomy.of(paths, ("class", "subclass", "design")).encode(paths)
-    assert pictures.MASS == TrainConfig().mass
+    assert TrainConfig().mass == pictures.MASS
     wanted = hierarchical_target(torch.from_numpy(np.array(codes)), pictures.MASS)[0, 1:]
     shown = [share for _, share in pictures.targets()]
     assert shown == pytest.approx(wanted.tolist())
