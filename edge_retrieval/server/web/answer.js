@@ -127,6 +127,7 @@ function alarms(told) {
 }
 
 function alarm(told) {
+  const code = told.locarno ?? told.labels?.at(-1);
   const place = h("button", {
     type: "button",
     class: "picture",
@@ -167,20 +168,22 @@ function alarm(told) {
           "aria-label": `Compare ${told.design}`,
           onclick: () => openCompare(told.design),
         }),
-        button("Search there, too", {
-          class: "link",
-          "aria-label": `Search in ${told.locarno}, too`,
-          onclick: () => searchThere(told),
-        }),
+        code &&
+          told.filtered !== false &&
+          button("Search there, too", {
+            class: "link",
+            "aria-label": `Search in ${code}, too`,
+            onclick: () => searchThere(code),
+          }),
       ),
     ),
   );
 }
 
-function searchThere({ locarno }) {
+function searchThere(code) {
   const { classes, not_classes: without } = state.filters;
   changeFilters({
-    classes: classes.length ? [...classes, locarno] : classes,
-    not_classes: without.filter((code) => !locarno.startsWith(code)),
+    classes: classes.length ? [...classes, code] : classes,
+    not_classes: without.filter((one) => one !== code && !code.startsWith(`${one}-`)),
   });
 }

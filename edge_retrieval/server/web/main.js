@@ -15,6 +15,9 @@ import { followTheRegister, search, searchOnChange } from "./search.js";
 import { fillStart, showStart } from "./start.js";
 import { hasQuery, on, state, tell } from "./state.js";
 
+const PROMISE =
+  "Drawings go to the machine that serves this page and no further: they are kept in its memory " +
+  "only, and are forgotten when the server ends.";
 const THEMES = ["system", "light", "dark"];
 
 function place() {
@@ -82,6 +85,7 @@ async function meet() {
     " · ",
     h("a", { href: "/api", target: "_blank", rel: "noopener" }, "API"), // beside: the query stays
   );
+  if (state.status.token) $("promise").textContent = PROMISE; // others use this server, too
   tell("status");
   await fillStart();
 }
