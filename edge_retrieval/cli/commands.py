@@ -114,6 +114,12 @@ def _fill(app: typer.Typer, commands: dict[str, str]) -> None:
         # A command may bring a class of its own: bench has another one behind its name.
         classes = getattr(loaded, "CLASSES", {})
         command = getattr(loaded, function)
+        # So it may bring limits that it takes flags for.
+        limits = getattr(loaded, "LIMITED", {}).get(function)
+        if limits:
+            from edge_retrieval.cli.limiting import limited
+
+            command = limited(command, limits)
         app.command(name, cls=classes.get(function), **words_of(command.__doc__))(command)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge_retrieval.cli.limiting import FLAGS
 from edge_retrieval.cli.talk import (
     EXIT_FIXABLE,
     EXIT_SKIPPED,
@@ -22,6 +23,8 @@ from edge_retrieval.cli.talk import (
     say,
     show_problems,
 )
+
+LIMITED = {"index": tuple(FLAGS)}
 
 
 def index(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_retrieval.cli.limiting import DRAWINGS
 from edge_retrieval.cli.talk import (
     EXIT_SKIPPED,
     BackendOption,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from edge_retrieval.search import Query, SearchResult
 
 
+LIMITED = {"search": DRAWINGS}
 ALONE = 8
 """Figures up to which one thread embeds them: to start others takes longer."""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 import typer
 
@@ -301,9 +301,10 @@ def read_drawing(path: Path) -> bytes:
                 "- means standard input, and nothing comes from there",
                 hint="pipe a drawing into it: edge-ret search - < drawing.png",
             )
-        return sys.stdin.buffer.read()
+        return _within_limits(sys.stdin.buffer, "standard input")
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return _within_limits(file, str(path))
     except IsADirectoryError as error:
         raise DrawingError(
             f"{path} is a folder, not a drawing", hint="name the image files: folder/*.png"
@@ -312,6 +313,16 @@ def read_drawing(path: Path) -> bytes:
         raise DrawingError(
             f"{path} cannot be read: {error.strerror}", hint="check the path of the drawing"
         ) from error
+
+
+def _within_limits(file: BinaryIO, where: str) -> bytes:
+    """Read a file, and no more of it than may be held."""
+    from edge_retrieval.limits import current, raising
+
+    data = file.read(current().bytes + 1)
+    if len(data) > current().bytes:
+        raise DrawingError(f"{where}: {current().too_large()}", hint=raising("mb"))
+    return data
 
 
 def open_bundle(folder: Path | None) -> Bundle:

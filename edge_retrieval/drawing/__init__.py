@@ -9,7 +9,6 @@ arrays, bit for bit. numpy and Pillow only; PDF needs the extra 'pdf'.
 from __future__ import annotations
 
 from edge_retrieval.drawing.cut import CUT_VERSION, FigureImage, cut_sheet, whole_sheet
-from edge_retrieval.drawing.decode import MAX_PAGES, MAX_PIXELS
 from edge_retrieval.drawing.fit import (
     FIT_VERSION,
     Preprocessing,
@@ -19,6 +18,7 @@ from edge_retrieval.drawing.fit import (
     to_png,
 )
 from edge_retrieval.drawing.raster import MASTER_SIDE
+from edge_retrieval.limits import MAX_PAGES, MAX_PIXELS
 
 __all__ = [
     "CUT_VERSION",

@@ -130,7 +130,7 @@ def _cut_boxes(
     no_caption = parts.where(~captioned(parts, captions))
     figures = []
     for box in boxes:
-        limit = np.clip(np.rint(np.array(box) / page.scale), 0, [*page.raster.size] * 2)
+        limit = np.clip(np.rint(np.array(box, np.float64) / page.scale), 0, [*page.raster.size] * 2)
         limit = limit.astype(np.int64)
         x0, y0 = limit[:2] // cells.step
         x1, y1 = -(-limit[2:] // cells.step)

@@ -20,22 +20,18 @@ from edge_retrieval.drawing import png
 from edge_retrieval.drawing.bitmap import Bitmap
 from edge_retrieval.drawing.greymap import Greymap
 from edge_retrieval.drawing.raster import STRIP, Frame
+from edge_retrieval.drawing.tiff import count_pages
 from edge_retrieval.errors import DrawingError, MissingExtraError
+from edge_retrieval.limits import current, raising
 
 Counts = NDArray[np.int64]
-
-MAX_PIXELS = 120_000_000
-"""A page with more pixels is refused before it is unpacked: an A0 sheet at 300 dpi has 139 million,
-a patent page 8.4 million."""
-
-MAX_PAGES = 500
-"""A file with more pages is refused."""
 
 DRAFT_SIDE = 1700
 """A JPEG is unpacked at 1/2, 1/4 or 1/8 as long as both sides keep this many pixels: a master of
 512 px then still comes from more than twice its size."""
 
 PDF_DPI = 300
+TAKEN = ("TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF")
 FORMATS = "PNG, TIFF, JPEG, WebP, BMP, GIF or PDF"
 INK_LEVEL = 128  # a pixel of a normalised page that is darker is ink beyond doubt
 
@@ -64,7 +60,7 @@ def read_pages(data: bytes, *, where: str) -> Iterator[Page]:
         where: Where a person finds it, for messages.
 
     Raises:
-        DrawingError: No bytes, not an image, truncated, or larger than `MAX_PIXELS`.
+        DrawingError: No bytes, not an image, truncated, or beyond the limits that hold.
         MissingExtraError: A PDF without the extra 'pdf'.
     """
     if not data:
@@ -77,29 +73,26 @@ def read_pages(data: bytes, *, where: str) -> Iterator[Page]:
 
 def _frames(data: bytes, where: str) -> Iterator[Page]:
     image = _open(data, where)
-    count = 1
-    if image.format in ("TIFF", "WEBP", "GIF", "PNG"):
-        try:
-            count = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-        except Exception as error:
-            raise _unreadable(where, error) from error
-    if count > MAX_PAGES:
-        raise DrawingError(
-            f"{where}: {count} pages, more than {MAX_PAGES}", hint="split the file into parts"
-        )
+    most = current().pages
+    count = count_pages(data, most) if image.format == "TIFF" else 1
+    if count > most:
+        raise _too_many_pages(where)
     for number in range(count):
         place = where if count == 1 else f"{where} (page {number + 1})"
         yield _png_page(image, data) or _unpack(image, number, place)
 
 
 def _open(data: bytes, where: str) -> Image.Image:
+    if Image.MAX_IMAGE_PIXELS is not None and current().pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = current().pixels  # Pillow's own, which must not be the lower one
     try:
         with warnings.catch_warnings():
             # Pillow warns of large images at its own limit; ours is checked here.
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
+            # Never any format that Pillow knows: for some it starts other programs.
+            image = Image.open(io.BytesIO(data), formats=TAKEN)
     except Image.DecompressionBombError as error:
-        raise DrawingError(f"{where}: {error}".split(", could")[0], hint=_too_large()) from error
+        raise _too_large(where) from error
     except UnidentifiedImageError as error:
         raise DrawingError(
             f"{where}: not an image that can be read", hint=f"use {FORMATS}"
@@ -116,8 +109,8 @@ def _unpack(image: Image.Image, number: int, where: str) -> Page:
             if number:
                 image.seek(number)
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise DrawingError(f"{where}: {width} x {height} pixels", hint=_too_large())
+            if width * height > current().pixels:
+                raise _too_large(f"{where}: {width} x {height} pixels")
             if image.format == "JPEG":
                 image.draft("L", (DRAFT_SIDE, DRAFT_SIDE))
             image.load()
@@ -136,7 +129,7 @@ def _unpack(image: Image.Image, number: int, where: str) -> Page:
 def _png_page(image: Image.Image, data: bytes) -> Page | None:
     """Unpack a PNG in a way that takes less time or memory; None if there is none for it."""
     width, height = image.size
-    if image.format != "PNG" or width * height > MAX_PIXELS:
+    if image.format != "PNG" or width * height > current().pixels:
         return None
     try:
         with warnings.catch_warnings():
@@ -145,14 +138,26 @@ def _png_page(image: Image.Image, data: bytes) -> Page | None:
             grey = png.grey_of_colour(data) if bits is None else None
     except Exception:  # whatever it is, it is found again and told in the usual way
         return None
-    if bits is not None:
+    if bits is not None and bits.shape == (height, (width + 7) // 8):
         raster = Bitmap.of_packed(bits, width).as_ink_on_paper()
         return Page(raster, 1.0, (width, height))
-    return None if grey is None else Page(_raster(grey), 1.0, (width, height))
+    if grey is None or grey.size != (width, height):  # a second header: told in the usual way
+        return None
+    return Page(_raster(grey), 1.0, (width, height))
 
 
-def _too_large() -> str:
-    return f"at most {MAX_PIXELS // 1_000_000} million pixels: save it at a lower resolution"
+def _too_large(what: str) -> DrawingError:
+    return DrawingError(
+        f"{what}: pixels are {current().told('pixels')}",
+        hint=f"save it at a lower resolution; {raising('pixels')}",
+    )
+
+
+def _too_many_pages(where: str) -> DrawingError:
+    return DrawingError(
+        f"{where}: pages are {current().told('pages')}",
+        hint=f"split the file into parts; {raising('pages')}",
+    )
 
 
 def _unreadable(where: str, error: Exception) -> DrawingError:
@@ -176,15 +181,13 @@ def _pdf_pages(data: bytes, where: str) -> Iterator[Page]:
     except Exception as error:
         raise _unreadable(where, error) from error
     try:
-        if count > MAX_PAGES:
-            raise DrawingError(
-                f"{where}: {count} pages, more than {MAX_PAGES}", hint="split the file into parts"
-            )
+        if count > current().pages:
+            raise _too_many_pages(where)
         for number in range(count):
             try:
                 page = document[number]
                 width, height = page.get_size()  # points, 1/72 inch
-                room = (MAX_PIXELS / 3 / max(width * height, 1.0)) ** 0.5
+                room = (current().pixels / 3 / max(width * height, 1.0)) ** 0.5
                 bitmap = page.render(scale=min(PDF_DPI / 72, room), grayscale=True)
                 grey = bitmap.to_pil().convert("L")
             except Exception as error:

@@ -37,7 +37,9 @@ def packed(data: bytes) -> Pixels | None:
     image = _opened(data[:8] + header + data[33:])
     if "transparency" in image.info or image.getexif().get(ORIENTATION, 1) != 1:
         return None
-    return np.asarray(image)
+    rows = np.asarray(image)
+    # A second header may follow the first, and count.
+    return rows if rows.dtype == np.uint8 and rows.shape == (height, (width + 7) // 8) else None
 
 
 def grey_of_colour(data: bytes) -> Image.Image | None:

@@ -13,7 +13,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from edge_retrieval.drawing.cut import cut_sheet, whole_sheet
 from edge_retrieval.drawing.fit import Preprocessing, fit, to_png
 from edge_retrieval.errors import DrawingError, MissingExtraError
+from edge_retrieval.limits import Limits, within
 from edge_retrieval.sources.design import Box
 
 PICTURE_SIDE = 320
@@ -99,7 +100,17 @@ def serve() -> None:
     begin = receive(source)
     if begin is None:
         return
-    preprocessing = Preprocessing.from_json(begin[0])
+    preprocessing = Preprocessing.from_json(begin[0]["preprocessing"])
+    with within(Limits(**begin[0]["limits"])):
+        _answer(source, sink, preprocessing)
+
+
+def greet(sink: IO[bytes], preprocessing: Preprocessing, limits: Limits) -> None:
+    """Tell a process that runs `serve` what figures are fitted to, and what may be read."""
+    send(sink, {"preprocessing": preprocessing.to_json(), "limits": asdict(limits)})
+
+
+def _answer(source: IO[bytes], sink: IO[bytes], preprocessing: Preprocessing) -> None:
     send(sink, {"ready": True})
     while (message := receive(source)) is not None:
         try:

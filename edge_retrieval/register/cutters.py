@@ -15,8 +15,9 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from edge_retrieval.drawing.fit import Preprocessing
-from edge_retrieval.drawing.ready import ReadyFigure, SheetTask, ask, make_ready, receive, send
+from edge_retrieval.drawing.ready import ReadyFigure, SheetTask, ask, greet, make_ready, receive
 from edge_retrieval.errors import DrawingError
+from edge_retrieval.limits import current, within
 
 ENOUGH_SHEETS = 32
 ENOUGH_BYTES = 8 << 20
@@ -63,6 +64,7 @@ class Cutters:
     def __init__(self, preprocessing: Preprocessing, jobs: int) -> None:
         self._preprocessing = preprocessing
         self._jobs = jobs
+        self._limits = current()  # threads have their own
         self._held: list[Cut] = []
         self._sheets = self._bytes = 0
         self._pool: ThreadPoolExecutor | None = None
@@ -107,7 +109,8 @@ class Cutters:
         if process is None:
             process = self._own.process = self._start()
         if process is None:  # there is none to be had
-            return make_ready(task, self._preprocessing)
+            with within(self._limits):
+                return make_ready(task, self._preprocessing)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -134,7 +137,7 @@ class Cutters:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            send(process.stdin, self._preprocessing.to_json())
+            greet(process.stdin, self._preprocessing, self._limits)
             if receive(process.stdout) is not None:
                 return process
         except (EOFError, OSError, ValueError):

@@ -7,8 +7,10 @@ held in memory while it is used.
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -18,21 +20,27 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from edge_retrieval.errors import DrawingError
-from edge_retrieval.sources.compressed import MAX_BYTES, TAR_SUFFIXES, Opener, unpacked
+from edge_retrieval.errors import LIES, DrawingError
+from edge_retrieval.limits import current
+from edge_retrieval.sources.compressed import TAR_SUFFIXES, Opener, unpacked
 from edge_retrieval.sources.design import Problem
 
 READ_ERRORS = (
     OSError,
     EOFError,
-    KeyError,
     RuntimeError,  # zipfile: encrypted
     NotImplementedError,  # zipfile: a compression that Python cannot undo
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
-    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    *LIES,  # a member without a name, a memory that nobody has
 )
+"""What a damaged or a crafted archive makes Python raise."""
+
+MEMBER_BYTES = 128
+"""Of a ZIP's directory for each member: a name of 82 letters."""
 
 Step: TypeAlias = tuple[str, str] | tuple[int, int]
 """Into a ZIP: ("zip", member). Out of a compressed tar: ("gz", ""). A part: (offset, size)."""
@@ -76,8 +84,8 @@ def _zip_members(place: Place, where: str) -> Iterator[tuple[str, Place] | Probl
         at = f"{where}!{info.filename}"
         if stat.S_ISLNK(info.external_attr >> 16):
             yield Problem(at, "a link inside an archive: not followed")
-        elif info.file_size > MAX_BYTES:
-            yield Problem(at, f"larger than {MAX_BYTES >> 20} MiB: not read")
+        elif info.file_size > current().bytes:
+            yield Problem(at, f"{current().too_large()}: not read")
         else:
             yield info.filename, place / ("zip", info.filename)
 
@@ -116,17 +124,38 @@ def _bytes_of(place: Place) -> bytes:
         return _zip_file(container).read(str(last[1]))
     with _opened(place) as file:
         size = int(last[1])
-        data = file.read(size) if size <= MAX_BYTES else b""
+        if size > current().bytes:
+            raise OSError(current().too_large())
+        data = file.read(size)
     if len(data) != size:
-        reason = "is cut short" if size <= MAX_BYTES else f"is larger than {MAX_BYTES >> 20} MiB"
-        raise EOFError(reason)
+        raise EOFError("is cut short")
     return data
 
 
 @lru_cache(maxsize=8)
 def _zip_file(place: Place) -> zipfile.ZipFile:
     # Kept open: reading the directory of a large ZIP anew for each sheet would be slow.
-    return zipfile.ZipFile(_opened(place))
+    file = _opened(place)
+    if _directory_bytes(file) > current().members * MEMBER_BYTES:
+        raise OSError(f"its members are {current().told('members')}")
+    return zipfile.ZipFile(file)
+
+
+def _directory_bytes(file: BinaryIO) -> int:
+    """Return how long a ZIP says that its directory is: Python reads all of it at once."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - (1 << 16) - 98))
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) < end + 22:
+        return 0  # told by zipfile
+    found: int = struct.unpack_from("<I", tail, end + 12)[0]
+    large = tail.rfind(b"PK\6\6", 0, end)
+    if large >= 0 and len(tail) >= large + 48:
+        found = max(
+            found if found != 0xFFFFFFFF else 0, *struct.unpack_from("<Q", tail, large + 40)
+        )
+    return min(found, size)
 
 
 @lru_cache(maxsize=2)

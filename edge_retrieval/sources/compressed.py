@@ -13,7 +13,8 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import BinaryIO
 
-MAX_BYTES = 512 << 20  # what is ever read into memory in one piece: above it is a mistake or a bomb
+from edge_retrieval.limits import current
+
 TAR_SUFFIXES = {
     ".tar.gz": "gz",
     ".tgz": "gz",
@@ -47,8 +48,8 @@ class Opener:
 def unpacked(opener: Opener, kind: str) -> BinaryIO:
     """Return a seekable stream of what a compressed file holds.
 
-    gzip of any size is read where it lies; xz and bzip2 only up to `MAX_BYTES`, since they cannot
-    be entered in the middle.
+    gzip of any size is read where it lies; xz and bzip2 only as far as memory may hold them, since
+    they cannot be entered in the middle.
 
     Args:
         opener: Opens the compressed file.
@@ -67,11 +68,11 @@ def _whole(opener: Opener, kind: str) -> bytes:
     module = lzma if kind == "xz" else bz2
     with opener.opened() as file:
         try:
-            data: bytes = module.open(file).read(MAX_BYTES + 1)
+            data: bytes = module.open(file).read(current().bytes + 1)
         except lzma.LZMAError as error:
             raise OSError(str(error)) from None
-    if len(data) > MAX_BYTES:
-        raise OSError(f"more than {MAX_BYTES >> 20} MiB of {kind}; repack it as .tar or .zip")
+    if len(data) > current().bytes:
+        raise OSError(f"its {kind} unpacks to {current().too_large()}; repack it as .tar or .zip")
     return data
 
 

@@ -80,8 +80,9 @@ def find(path: Path) -> list[Path]:
     """Return the `design{YYYY}.json` files that `path` is, holds, or holds one folder below."""
     if not path.is_dir():
         return [path] if _JSON.fullmatch(path.name) else []
-    here = [file for file in path.iterdir() if _JSON.fullmatch(file.name)]
+    here = [file for file in path.iterdir() if _JSON.fullmatch(file.name) and is_file(file)]
     below = [file for file in path.glob("*/*.json*") if _JSON.fullmatch(file.name)]
+    below = [file for file in below if is_file(file)]
     return sorted(here) + sorted(below)
 
 

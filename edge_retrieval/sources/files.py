@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edge_retrieval.errors import DrawingError
+from edge_retrieval.limits import current, flag, raising
 from edge_retrieval.sources.archives import Place, members, read_place
 from edge_retrieval.sources.compressed import TAR_SUFFIXES
 from edge_retrieval.sources.design import Problem
@@ -21,7 +22,6 @@ IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", "
 NOISE = """txt md rst html htm css js dtd ent xsl xml log db ini url lnk json jsonl csv tsv parquet
 py sh yaml yml toml sha256 md5 lst"""
 NOISE_SUFFIXES = frozenset(f".{suffix}" for suffix in NOISE.split())
-MAX_DEPTH = 4  # archives in archives; a weekly tar of ZIPs in a ZIP is 3
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,20 @@ def _walk_folder(
     names = [name for name in names if name in folders or not skip(name)]
     plain: list[Entry] = []
     for name in names:
-        if name in folders or is_archive(name):
+        if name in folders:
             continue
-        if is_file(folder / name):
-            plain.append(file_entry(folder / name))
-        else:
+        if not is_file(folder / name):
             yield Problem(str(folder / name), "a broken link or a device: not read")
+        elif not is_archive(name):
+            plain.append(file_entry(folder / name))
     if plain:
         yield Group(parts, str(folder), tuple(plain))
     for name in [name for name in names if name in folders or is_archive(name)]:
         path = folder / name
         if name in folders:
             yield from _walk_folder(path, (*parts, name), (*above, here), skip)
+            continue
+        if not is_file(path):  # told above
             continue
         try:
             place = Place.of(path)
@@ -150,11 +152,18 @@ def _walk_archive(
     skip: Callable[[str], bool],
 ) -> Iterator[Group | Problem]:
     """Yield the groups of one archive, then those of the archives in it."""
-    if depth > MAX_DEPTH:
-        yield Problem(where, f"lies more than {MAX_DEPTH} archives deep: not opened")
+    if depth > current().depth:
+        yield Problem(
+            where, f"lies more than {current().depth} archives deep ({flag('depth')}): not opened"
+        )
         return
     found: dict[str, Place] = {}
-    for item in members(place, where, name):
+    for number, item in enumerate(members(place, where, name)):
+        if number >= current().members:
+            yield Problem(
+                where, f"its members are {current().told('members')}: the rest is not read"
+            )
+            break
         if isinstance(item, Problem):
             yield item
         elif item[0] in found:
@@ -194,11 +203,15 @@ def _joined(parts: tuple[str, ...], inner: tuple[str, ...]) -> tuple[str, ...]:
 
 def _read_file(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(current().bytes + 1)
     except OSError as error:
         raise DrawingError(
             f"{path}: cannot be read: {error.strerror}", hint="check that it exists and its rights"
         ) from None
+    if len(data) > current().bytes:
+        raise DrawingError(f"{path}: {current().too_large()}", hint=raising("mb"))
+    return data
 
 
 def _stem(name: str) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_retrieval.limits import current
 from edge_retrieval.sources.design import Problem
 
 PIECE = 1 << 20
-MAX_OBJECT = 8 << 20  # characters: an object that is still open after so many is broken
 _BROKEN = 'broken JSON: not read up to the next line that begins with "{"'
 
 
@@ -23,7 +23,7 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Problem]:
     Raises:
         OSError, UnicodeDecodeError: The file cannot be read.
     """
-    decode = json.JSONDecoder().raw_decode
+    decode, most = json.JSONDecoder().raw_decode, current().object
     with path.open(encoding="utf-8-sig") as file:
         text, at, line, ended = "", 0, 1, False
         while True:
@@ -35,14 +35,16 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Problem]:
                 whole = True
             except (ValueError, RecursionError):
                 whole = False
-            if not whole and not ended and len(text) - start < MAX_OBJECT:
+            if not whole and not ended and len(text) - start < most:
                 piece = file.read(max(PIECE, len(text) - start))
                 text, at, ended = text[start:] + piece, 0, not piece
                 continue
             if not whole:
                 if start >= len(text):
                     return
-                yield Problem(f"{path}:{line}", _BROKEN)
+                cut = not ended and len(text) - start >= most
+                told = f"; its characters are {current().told('object')}" if cut else ""
+                yield Problem(f"{path}:{line}", _BROKEN + told)
                 following = re.compile(r"\n[ \t]*(?=\{)").search(text, start)
                 end = following.end() if following else len(text)
             elif isinstance(value, dict):

@@ -143,6 +143,8 @@ def _check_readable(path: Path) -> None:
     try:
         if path.is_dir():
             next(iter(path.iterdir()), None)
+        elif path.exists() and not path.is_file():
+            raise SourceError(f"{path}: a pipe or a device", hint="give a folder or a file")
         else:
             with path.open("rb") as file:
                 file.read(1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_retrieval.errors import MissingExtraError, SourceError
+from edge_retrieval.limits import current, raising
 from edge_retrieval.sources.design import Problem, counted
 
 
@@ -33,6 +34,8 @@ def read_rows(table: Path, *, needed: str) -> Iterator[Row | Problem]:
         MissingExtraError: Parquet without the 'parquet' extra.
     """
     try:
+        if table.stat().st_size > current().bytes:
+            raise SourceError(f"{table}: {current().too_large()}", hint=raising("mb"))
         if table.suffix.lower() == ".parquet":
             yield from _parquet_rows(table, needed)
         else:

@@ -6,7 +6,7 @@ from html.entities import html5
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-MAX_ELEMENTS = 2_000_000
+from edge_retrieval.limits import current
 
 
 class UnsafeXml(ValueError):
@@ -23,16 +23,16 @@ def parse(data: bytes) -> Element:
     Raises:
         UnsafeXml: It declares an entity that would be expanded, or refers to one outside.
         expat.ExpatError: It is not well formed.
-        ValueError: It has more than `MAX_ELEMENTS` elements, or an unknown encoding.
+        ValueError: It has more elements than may be, or an unknown encoding.
     """
     builder = TreeBuilder()
-    count = 0
+    count, most = 0, current().elements
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal count
         count += 1
-        if count > MAX_ELEMENTS:
-            raise ValueError(f"more than {MAX_ELEMENTS} elements")
+        if count > most:
+            raise ValueError(f"elements, {current().told('elements')}")
         builder.start(tag, attributes)
 
     def declared(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from edge_retrieval.errors import TaxonomyError
+from edge_retrieval.limits import current
 from edge_retrieval.sources.design import Box, Design, Note, Problem, Sheet, counted, iso_date
 from edge_retrieval.sources.files import file_entry, is_file, is_image
 from edge_retrieval.sources.rows import Row, read_rows
@@ -25,6 +26,7 @@ COLUMNS = (
     *(("box",), ("locarno",), ("uspc",), ("title",), ("filed",), ("role",)),
 )
 """The columns that are read, besides `file_name` and labels; those that mean the same together."""
+_PLACE = r"(\d{1,9})"  # of a pixel; more digits are no number that Python reads at any length
 LIKE = 0.66
 """From here on two names of columns are taken for one: "designnumber" is "number"."""
 
@@ -80,6 +82,9 @@ def read(path: Path, *, labels: Sequence[str] = LABEL_COLUMNS) -> Iterator[Desig
     for item in read_rows(table, needed="file_name"):
         if isinstance(item, Problem):
             yield item
+        elif len(rows) >= current().rows:
+            yield Problem(item.where, f"rows, {current().told('rows')}: the rest is not read")
+            break
         else:
             rows.append(item)
     yield from _misspelt(table, rows, labels)
@@ -167,7 +172,7 @@ def _refused(name: str, folder: Path) -> str | None:
 
 
 def _box(text: str) -> Box | None:
-    numbers = re.fullmatch(r"[\[(]?(\d+)[,\s]+(\d+)[,\s]+(\d+)[,\s]+(\d+)[\])]?", text)
+    numbers = re.fullmatch(rf"[\[(]?{_PLACE}[,\s]+{_PLACE}[,\s]+{_PLACE}[,\s]+{_PLACE}[\])]?", text)
     if numbers is None:
         return None
     box = Box(*(int(number) for number in numbers.groups()))

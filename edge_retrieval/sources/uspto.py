@@ -13,6 +13,7 @@ from edge_retrieval.sources.files import (
     Entry,
     Group,
     file_entry,
+    is_file,
     is_image,
     is_noise,
     problem_of,
@@ -69,7 +70,8 @@ def _beside(document: Path) -> Group:
     own = [
         file_entry(path)
         for path in sorted(document.parent.iterdir())
-        if path == document or (is_image(path.name) and path.name.startswith(document.stem))
+        if path == document
+        or (is_image(path.name) and path.name.startswith(document.stem) and is_file(path))
     ]
     return Group((), str(document.parent), tuple(own))
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from edge_retrieval import drawing
 from edge_retrieval.drawing import cut_sheet, whole_sheet
-from edge_retrieval.drawing import decode as decode_module
 from edge_retrieval.errors import DrawingError, MissingExtraError
+from edge_retrieval.limits import Limits, within
 
 
 def ring(mode: str = "L", ink: object = 0, paper: object = 255) -> Image.Image:
@@ -133,9 +133,9 @@ def test_an_empty_page_is_an_error(read, paper):
         read(data_of(Image.new("L", (300, 400), paper)), where="a")
 
 
-def test_a_page_that_is_too_large_is_refused_before_it_is_unpacked(monkeypatch):
-    monkeypatch.setattr(decode_module, "MAX_PIXELS", 1000)
-    with pytest.raises(DrawingError, match="400 x 300 pixels") as caught:
+def test_a_page_that_is_too_large_is_refused_before_it_is_unpacked():
+    refused = pytest.raises(DrawingError, match="400 x 300 pixels: .* 1,000 .--max-pixels")
+    with within(Limits(pixels=1000)), refused as caught:
         cut_sheet(data_of(ring()), where="a")
     assert "lower resolution" in caught.value.hint
 

@@ -1,0 +1,53 @@
+"""Flags that raise the limits on what is read: `--max-pixels` and the like."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from edge_retrieval.limits import Limits, within
+
+FLAGS = {
+    "pixels": "Pixels of a page.",
+    "pages": "Pages of a file.",
+    "mb": "MiB of a file, or of what an archive holds of one.",
+    "depth": "Archives in archives.",
+    "members": "Members of an archive.",
+    "elements": "Elements of an XML document.",
+    "rows": "Rows of a metadata table.",
+    "object": "Characters of a JSON object.",
+}
+"""Limit -> what is counted."""
+DRAWINGS = ("pixels", "pages", "mb")
+"""The limits that a command meets which reads drawings and nothing else."""
+
+
+def limited(
+    command: Callable[..., None], names: Sequence[str] = tuple(FLAGS)
+) -> Callable[..., None]:
+    """Return a command that takes flags for some limits, and runs within them."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **given: Any) -> None:
+        limits = Limits(**{name: given.pop(f"max_{name}") for name in names})
+        with within(limits):
+            command(*args, **given)
+
+    flags = [
+        inspect.Parameter(
+            f"max_{name}",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(Limits(), name),
+            annotation=Annotated[int, typer.Option(help=f"Refuse more. {FLAGS[name]}", min=1)],
+        )
+        for name in names
+    ]
+    own = inspect.signature(command, eval_str=True)  # who takes a signature evaluates no texts
+    signature = own.replace(parameters=[*own.parameters.values(), *flags])
+    run.__dict__["__signature__"] = signature
+    run.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return run
