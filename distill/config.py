@@ -232,7 +232,7 @@ class TrainConfig:
             raise ConfigError(
                 f"{path}: cannot be read: {reason}", hint="give a TOML file of settings"
             ) from error
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # tomllib's own, and numbers without end
             raise ConfigError(
                 f"{path}: not TOML: {error}", hint='write lines such as: backbone = "lcnet_050"'
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -33,6 +34,8 @@ class FileRecord(NamedTuple):
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read bundle.json as it stands; `BundleError` if there is none or it is no JSON object."""
     path = folder / MANIFEST
+    if pipe := pipe_in(folder):
+        raise BundleError(f"{pipe}: a pipe or a device, no file", hint=EXPORT_AGAIN)
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -50,6 +53,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise BundleError(f"{path}: not a JSON object", hint=EXPORT_AGAIN)
     return manifest
+
+
+def pipe_in(folder: Path) -> Path | None:
+    """Return what in a folder is neither file nor folder: to open it may wait for ever."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_file() and not entry.is_dir() and Path(entry.path).exists():
+                    return Path(entry.path)
+    except OSError:
+        return None  # told by whoever reads it
+    return None
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:

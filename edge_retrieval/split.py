@@ -91,7 +91,7 @@ def read_split(path: Path) -> Split:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise ConfigError(f"{path}: cannot be read: {reason}", hint="give a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, and numbers without end
         raise ConfigError(
             f"{path}: not TOML: {error}", hint='write lines such as: test = ["USD909824"]'
         ) from error

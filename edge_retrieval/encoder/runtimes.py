@@ -100,14 +100,11 @@ class OnnxEncoder:
                 self._session = prepared_session(bundle.model, digest, options, session)
             else:
                 self._session = session(self._where, options())
+            takes, gives = self._session.get_inputs(), self._session.get_outputs()
+            ports = [{port.name: list(port.shape) for port in side} for side in (takes, gives)]
         except Exception as error:  # onnxruntime's errors share no other base
             raise _cannot_run(self._where, "onnxruntime", error) from error
-        _check_ports(
-            self._where,
-            {port.name: list(port.shape) for port in self._session.get_inputs()},
-            {port.name: list(port.shape) for port in self._session.get_outputs()},
-            bundle,
-        )
+        _check_ports(self._where, ports[0], ports[1], bundle)
 
     def embed(self, images: Images) -> Embeddings:
         """Turn ``(N, C, H, W)`` float32 into ``(N, D)`` rows of length 1; N may be 0."""

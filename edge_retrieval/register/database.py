@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,11 @@ CREATE TABLE problems (place TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (p
     WITHOUT ROWID;
 """
 BUSY_SECONDS = 60.0
+LARGEST_VALUE = 64 << 20
+"""Bytes of one value, at most: no record of ours comes near, and a crafted one must not take all
+memory."""
+_ODD = re.compile(r"\b(VIRTUAL|GENERATED|AS|CHECK|DEFAULT|COLLATE)\b", re.IGNORECASE)
+"""What no table of ours says, and what would run code of whoever made the database."""
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
@@ -136,9 +142,12 @@ class Database:
         )
         try:
             connection.execute(f"PRAGMA query_only = {'OFF' if write else 'ON'}")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
             if write:
                 connection.execute("PRAGMA synchronous = FULL")
             [schema] = connection.execute("PRAGMA user_version").fetchone()
+            _require_plain(path, connection)
         except BaseException:
             connection.close()
             raise
@@ -275,6 +284,19 @@ def doubted(
     return reading  # type: ignore[return-value]  # mypy takes wraps at its word on names
 
 
+def _require_plain(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a database with more than plain tables and their indexes: a view may never end.
+
+    Raises:
+        RegisterError: It has a view, a trigger, a virtual table or a computed column.
+    """
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        if kind not in ("table", "index") or _ODD.search(str(sql or "")):
+            raise RegisterError(
+                f"{path}: damaged: {kind} {str(name)[:40]!r} is none of ours", hint=AGAIN
+            )
+
+
 def _size(path: Path) -> int:
     """Return a file's size in bytes; 0 if it is not there."""
     try:
@@ -296,5 +318,5 @@ def _translated(path: Path) -> Iterator[None]:
         if "full" in str(error) or "disk I/O" in str(error):
             hint = "make room on the disk, then try again: what is committed is kept"
         raise RegisterError(f"{path}: {error}", hint=hint) from error
-    except (sqlite3.Error, UnicodeError) as error:
+    except (sqlite3.Error, UnicodeError, MemoryError) as error:
         raise RegisterError(f"{path}: damaged: {error}", hint=mend_hint(path.parent)) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_retrieval.bundle import Bundle
+from edge_retrieval.bundle_files import pipe_in
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.provenance import now, sha256_of, versions
 from edge_retrieval.register.files import replace_whole
@@ -55,6 +56,8 @@ def is_register(folder: Path) -> bool:
 def read_manifest(folder: Path) -> Manifest:
     """Read register.json, doubting it; `RegisterError` if the folder is no register."""
     path = folder / MANIFEST
+    if pipe := pipe_in(folder):
+        raise RegisterError(f"{pipe}: a pipe or a device, no file", hint=AGAIN)
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -78,8 +81,11 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if not isinstance(manifest, dict) or manifest.get("check") != _check(manifest):
         raise RegisterError(f"{path}: damaged, or changed by hand", hint=AGAIN)
-    made_by = manifest["bundle"]
-    return Manifest(tuple(manifest["levels"]), made_by["fingerprint"], made_by["dim"])
+    match manifest:
+        case {"levels": [*levels], "bundle": {"fingerprint": str(fingerprint), "dim": int(dim)}}:
+            if levels and all(isinstance(level, str) for level in levels):
+                return Manifest(tuple(levels), fingerprint, dim)
+    raise RegisterError(f"{path}: tells no levels, or no bundle", hint=AGAIN)
 
 
 def damages_of_manifest(folder: Path) -> Iterator[str]:
@@ -88,7 +94,11 @@ def damages_of_manifest(folder: Path) -> Iterator[str]:
     manifest = json.loads(text)
     if text != _text(manifest):
         yield f"{folder / MANIFEST}: damaged, or changed by hand"
-    for name, sha256 in manifest.get("files", {}).items():  # schema 1 named none
+    files = manifest.get("files", {})  # schema 1 named none
+    if not isinstance(files, dict):
+        yield f"{folder / MANIFEST}: damaged: it names no files"
+        return
+    for name, sha256 in files.items():
         path = folder / name
         if not path.is_file() or sha256_of(path) != sha256:
             yield f"{path}: damaged, or missing"

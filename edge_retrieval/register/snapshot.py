@@ -134,17 +134,27 @@ class Snapshot:
         """What filters and grouping need; kept on disk for the next who opens this state."""
         if self._columns is None:
             with contextlib.suppress(RegisterError):  # a cache: made anew
-                self._columns = load_columns(self.folder, self.state)
+                self._columns = self._fitting(load_columns(self.folder, self.state))
         if self._columns is None:
             from edge_retrieval.register.tabling import make_columns
 
-            self._columns = make_columns(self.database)
+            self._columns = self._fitting(make_columns(self.database))
             if self.old is None and self._is_newest():
                 save_columns(self.folder, self._columns, self.state)
                 if not self._is_newest():  # a writer was faster: these may be in the place of its
                     with contextlib.suppress(OSError):
                         (self.folder / COLUMNS).unlink()
         return self._columns
+
+    def _fitting(self, columns: Columns | None) -> Columns | None:
+        """Return columns that tell of as many figures as there are vectors; else refuse them."""
+        if columns is not None and len(columns.design_of) != len(self.vectors):
+            raise RegisterError(
+                f"{self.database.path}: damaged: {len(self.vectors)} vectors in batches, "
+                f"{len(columns.design_of)} figures",
+                hint=mend_hint(self.folder),
+            )
+        return columns
 
     def _is_newest(self) -> bool:
         """Tell whether nothing newer is known to have been committed."""
