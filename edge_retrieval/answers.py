@@ -120,8 +120,9 @@ class SearchResult:
         filters: What was asked for: "in 06-01 before 2021-03-04"; "" if nothing was.
         undated: Designs left out only because their date is not known.
         notes: What the filters were to leave out and is not here, a sentence each.
-        overlap: Share of the ten nearest that the graph finds, measured on this register when it
-            was made; None: exact, or not measured.
+        overlap: Share of the ten nearest that the graph or the store finds, measured on this
+            register; None: exact, or not measured.
+        store: The store that found the candidates; "": none did.
         plan: How it was answered.
         seconds: Time by stage; the stages are shared by all queries of one call.
         same_views: For each view of the query the earlier one that it nearly repeats, by its place;
@@ -140,6 +141,7 @@ class SearchResult:
     undated: int = 0
     notes: tuple[str, ...] = ()
     overlap: float | None = None
+    store: str = ""
     plan: Plan | None = field(default=None, compare=False, repr=False)
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     same_views: tuple[int | None, ...] = ()
@@ -198,9 +200,13 @@ class SearchResult:
             return f"compared exactly with the only design {among}{unknown}"
         if self.exact:
             return f"compared exactly with all {designs} designs {among}{unknown}"
+        on = "store" if self.store else "register"
         measured = (
             ""
             if self.overlap is None
-            else f", overlap@10 {self.overlap:.2f} measured on this register"
+            else f", overlap@10 {self.overlap:.2f} measured on this {on}"
         )
+        if self.store:
+            found = f"the store {self.store} found candidates among"
+            return f"approximate{measured}: {found} {designs} designs {among}{unknown}"
         return f"approximate{measured}: a graph over {designs} designs {among}{unknown}"

@@ -9,6 +9,8 @@
     ├── BundleError            an encoder bundle that is broken, or not one
     ├── RegisterError          a register that is broken, locked, or not one
     │   └── BundleMismatchError    vectors of one encoder meet another
+    ├── StoreError             a store that cannot be reached, or does not hold the register
+    ├── ClusterError           workers that cannot be reached, or do not see what they need
     ├── RecordError            a record of a search that is broken, changed, or cannot be replayed
     └── EvaluationError        a measurement that the data does not allow
 
@@ -82,6 +84,14 @@ class RegisterError(EdgeRetrievalError):
 
 class BundleMismatchError(RegisterError):
     """Vectors of one encoder meet those of another."""
+
+
+class StoreError(EdgeRetrievalError):
+    """A store that cannot be reached, or does not hold what the register does."""
+
+
+class ClusterError(EdgeRetrievalError):
+    """Workers of a cluster that cannot be reached, or do not see what they need."""
 
 
 class RecordError(EdgeRetrievalError):

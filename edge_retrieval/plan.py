@@ -9,7 +9,7 @@ loading it. A filter leaves rows, and these alone are looked at, exactly.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, proxy
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.errors import MissingExtraError, RegisterError
-from edge_retrieval.filters import Chosen
+from edge_retrieval.filters import Chosen, Filters
 from edge_retrieval.index import GRAPH, PASS, FlatIndex, Index
 from edge_retrieval.register import Register
 
@@ -61,12 +61,30 @@ class Plan(NamedTuple):
         overlap: Share of the ten nearest that an approximate index finds, measured on this
             register when it was made; None: exact, or not measured.
         steps: What is done, in order.
+        store: The store that finds the candidates; "": none does.
     """
 
     searcher: Index
     exact: bool
     overlap: float | None
     steps: tuple[Step, ...]
+    store: str = ""
+
+
+class Planner(Protocol):
+    """Chooses how to search, in the place of `plan`: a store that holds the register's vectors."""
+
+    def plan(
+        self,
+        register: Register,
+        chosen: Chosen,
+        filters: Filters,
+        *,
+        figures: int = 1,
+        exact: bool = False,
+    ) -> Plan:
+        """See `plan`; `chosen` is what `filters` leave."""
+        ...
 
 
 class RegisterVectors:

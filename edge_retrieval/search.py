@@ -18,7 +18,7 @@ from edge_retrieval.filters import Chosen, Filters
 from edge_retrieval.index import Index
 from edge_retrieval.index.stored import all_cosines
 from edge_retrieval.index.views import Found, nearest_groups
-from edge_retrieval.plan import Plan, RegisterVectors
+from edge_retrieval.plan import Plan, Planner, RegisterVectors
 from edge_retrieval.plan import plan as make_plan
 from edge_retrieval.query import Query, query_from_bytes, query_of_design, same_views, together
 from edge_retrieval.register import FigureRecord, Register
@@ -59,6 +59,7 @@ def search(
     exact: bool = False,
     index: Index | None = None,
     mirrored: bool | None = None,
+    store: Planner | None = None,
 ) -> list[SearchResult]:
     """Rank the designs of a register by how much they look like each query.
 
@@ -75,6 +76,8 @@ def search(
         index: Of the register's vectors; None: what costs least.
         mirrored: Whether to tell mirrored pairs, which takes as long again as embedding the query;
             None: of queries of several views. Never without an encoder.
+        store: Finds candidates instead of the register, from `store.open_store`; they are scored
+            as they always are.
 
     Returns:
         An answer for each query, in their order.
@@ -84,6 +87,7 @@ def search(
         RegisterError: The register is empty or damaged.
         BundleMismatchError: The encoder is not the register's.
         TaxonomyError: No design of the register is in such a class.
+        StoreError: The store cannot be reached, or does not hold what the register does.
     """
     if k < 1:
         raise ConfigError(f"k is {k}", hint="ask for 1 design or more")
@@ -106,10 +110,10 @@ def search(
     embedded = time.perf_counter()
     figures = sum(map(len, embeddings))
     if index is None:
-        how = make_plan(register, chosen, figures=figures, exact=exact)
+        how = _plan(register, store, chosen, filters, figures, exact)
     else:
         how = Plan(index, chosen.rows is not None or hasattr(index, "bounds"), None, ())
-    ranking = _Ranking(register, how, chosen, filters, exact)
+    ranking = _Ranking(register, how, chosen, filters, exact, store)
     results = [
         ranking.answer(query, vectors, k, exclude_self=exclude_self, flipped=mirror)
         for query, vectors, mirror in zip(queries, embeddings, flipped, strict=True)
@@ -118,6 +122,19 @@ def search(
     for result in results:
         result.seconds.update(embed=embedded - started, search=ended - embedded)
     return results
+
+
+def _plan(
+    register: Register,
+    store: Planner | None,
+    chosen: Chosen,
+    filters: Filters,
+    figures: int,
+    exact: bool,
+) -> Plan:
+    if store is None:
+        return make_plan(register, chosen, figures=figures, exact=exact)
+    return store.plan(register, chosen, filters, figures=figures, exact=exact)
 
 
 def _embed(
@@ -155,6 +172,7 @@ class _Ranking:
     chosen: Chosen
     filters: Filters
     exact: bool
+    store: Planner | None = None
 
     def answer(
         self,
@@ -194,6 +212,7 @@ class _Ranking:
             undated=self.chosen.undated,
             notes=self.chosen.notes,
             overlap=self.plan.overlap,
+            store=self.plan.store,
             plan=self.plan,
             same_views=tuple(repeated),
             predicted=predicted,
@@ -329,7 +348,7 @@ class _Ranking:
             ).text.removeprefix("in ")  # fmt: skip
             all_classes = self.filters._replace(classes=(), not_classes=())
             chosen = all_classes.choose(self.register.columns, where=self.register.folder)
-            plan = make_plan(self.register, chosen, figures=len(vectors), exact=self.exact)
+            plan = _plan(self.register, self.store, chosen, all_classes, len(vectors), self.exact)
             everywhere = replace(self, plan=plan, chosen=chosen)
             same = everywhere._same(query, exclude_self)
             found = everywhere._nearest(vectors, VOTERS, same, counted)

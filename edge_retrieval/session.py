@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from edge_retrieval.encoder import load_encoder
 from edge_retrieval.errors import ConfigError, DrawingError
@@ -22,6 +22,9 @@ from edge_retrieval.filters import Filters
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, SearchResult, query_from_bytes, search
 from edge_retrieval.search import together as views_of_one
+
+if TYPE_CHECKING:
+    from edge_retrieval.store import FoundInStore
 
 Drawing: TypeAlias = Query | Path | str | bytes
 """What can be searched with: a path, the bytes of an image file, or what was read before."""
@@ -36,7 +39,12 @@ class Session:
     """
 
     def __init__(
-        self, register: Path | str, *, backend: str | None = None, threads: int | None = None
+        self,
+        register: Path | str,
+        *,
+        backend: str | None = None,
+        threads: int | None = None,
+        store: str | None = None,
     ) -> None:
         """Open a register and load its encoder.
 
@@ -44,17 +52,25 @@ class Session:
             register: Its folder.
             backend: "onnx", "openvino" or "auto"; None: what the register's bundle is made for.
             threads: That embed; None: the cores of this process, at most 4.
+            store: What finds the candidates, filled by `edge-ret store push`:
+                "milvus:http://host:19530"; None: the register.
 
         Raises:
             RegisterError: Not a register, broken, or of a newer schema.
             BundleError: Its bundle is broken, or cannot be run here.
-            ConfigError: No such backend, or `threads` below 1.
+            ConfigError: No such backend or store, or `threads` below 1.
+            StoreError: The store cannot be reached, or does not hold what the register does.
         """
         self.register = Register.open(Path(register))
+        self._store: FoundInStore | None = None
         try:
             self.encoder = load_encoder(
                 self.register.bundle, backend=backend, threads=threads, keep=True
             )
+            if store is not None:
+                from edge_retrieval.store import open_store, read_address
+
+                self._store = open_store(read_address(store), self.register)
         except BaseException:
             self.register.close()
             raise
@@ -101,6 +117,7 @@ class Session:
             filters=filters,
             exclude_self=exclude_self,
             exact=exact,
+            store=self._store,
         )
 
     def __repr__(self) -> str:
@@ -112,6 +129,8 @@ class Session:
 
     def close(self) -> None:
         """Let go of the register."""
+        if self._store is not None:
+            self._store.close()
         self.register.close()
 
     def __enter__(self) -> Self:

@@ -61,6 +61,11 @@ GROUPS = {
         "Look after a register.\n\nExample: edge-ret register info my-register",
         {name: f"keeping.{name}" for name in ("info", "remove", "compact", "merge", "verify")},
     ),
+    "store": (
+        "Search registers in a store that scales out.\n\n"
+        "Example: edge-ret store push my-register --to milvus:http://localhost:19530",
+        {"push": "storing.push", "check": "storing.check"},
+    ),
 }
 """Group -> what it is for, and its commands."""
 

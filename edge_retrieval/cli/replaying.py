@@ -13,10 +13,12 @@ from edge_retrieval.cli.talk import (
     BackendOption,
     JsonFlag,
     RegisterOption,
+    StoreOption,
     answer,
     chosen_backend,
     find_register,
     one_line,
+    opened_store,
     print_json,
     read_drawing,
 )
@@ -30,6 +32,7 @@ def replay(
         list[Path] | None,
         typer.Option("--drawing", help="A drawing that the record holds no copy of. Repeatable."),
     ] = None,
+    store: StoreOption = None,
     backend: BackendOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -54,12 +57,16 @@ def replay(
         encoder = load_encoder(
             register.bundle, backend=chosen_backend(register.bundle, backend), keep=True
         )
+        found_in = opened_store(store, register)
         found = run_replay(
             told,
             register,
             encoder,
             drawings={hashlib.sha256(data).hexdigest(): data for data in given},
+            store=found_in,
         )
+    if found_in is not None:
+        found_in.close()
     if as_json:
         print_json(
             {

@@ -15,12 +15,14 @@ from edge_retrieval.cli.talk import (
     BackendOption,
     JsonFlag,
     RegisterOption,
+    StoreOption,
     answer,
     chosen_backend,
     completes,
     count,
     find_register,
     one_line,
+    opened_store,
     print_json,
     print_table,
     say,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from edge_retrieval.cli.asking import Asking
     from edge_retrieval.encoder import Encoder
     from edge_retrieval.filters import Filters
+    from edge_retrieval.plan import Planner
     from edge_retrieval.register import Register
     from edge_retrieval.search import Query, SearchResult
 
@@ -138,6 +141,7 @@ def search(
         typer.Option("--counts", help="Also count the designs by class, year, applicant, source."),
     ] = False,
     pictures: PicturesOption = "auto",
+    store: StoreOption = None,
     backend: BackendOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -176,6 +180,7 @@ def search(
     # What is wrong is told before anything is computed.
     for note in filters.choose(register.columns, where=register.folder).notes:
         say(one_line(f"note: {note}"))
+    found_in = opened_store(store, register)
     few = sum(len(query.figures) for query in asking.queries) <= ALONE
     runs_on = chosen_backend(register.bundle, backend)
     encoder = load_encoder(
@@ -185,8 +190,9 @@ def search(
         keep=True,
     )
     results = find(
-        asking, register, encoder, k=k, filters=filters, exclude_self=exclude_self, exact=exact
-    )
+        asking, register, encoder, k=k, filters=filters, exclude_self=exclude_self, exact=exact,
+        store=found_in,
+    )  # fmt: skip
     if explain:
         print_plan(results[0])
     written = {}
@@ -202,7 +208,9 @@ def search(
         made = make_record(
             results,
             register=register,
-            asked=Asked(k, filters, exclude_self, exact, runs_on),
+            asked=Asked(
+                k, filters, exclude_self, exact, runs_on, found_in.facts if found_in else None
+            ),
             drawings={} if without_drawings else asking.drawings,
             notes=notes,
         )
@@ -237,6 +245,8 @@ def search(
     for what, path in written.items():
         say(f"{what}: {path.resolve()}")
     register.close()
+    if found_in is not None:
+        found_in.close()
     if asking.unread:
         say(f"skipped: {count(len(asking.unread), 'drawing')} of {asking.named}")
         raise typer.Exit(EXIT_SKIPPED)
@@ -251,6 +261,7 @@ def find(
     filters: Filters,
     exclude_self: bool,
     exact: bool,
+    store: Planner | None = None,
 ) -> list[SearchResult]:
     """Search with all drawings at once, and with each design of the register."""
     from edge_retrieval.search import search as run_search
@@ -260,7 +271,7 @@ def find(
     ) -> Iterator[SearchResult]:
         yield from run_search(
             register, queries, encoder, embeddings=embeddings, k=k, filters=filters,
-            exclude_self=exclude_self, exact=exact,
+            exclude_self=exclude_self, exact=exact, store=store,
         )  # fmt: skip
 
     pairs = list(zip(asking.queries, asking.embeddings, strict=True))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_retrieval.bundle import Bundle
     from edge_retrieval.register import Register
     from edge_retrieval.sources import Problem
+    from edge_retrieval.store import FoundInStore
 
 T = TypeVar("T")
 
@@ -367,6 +368,15 @@ def find_register(named: Path | None) -> Register:
     return register
 
 
+def opened_store(named: str | None, register: Register) -> FoundInStore | None:
+    """Open the store that was named, and see that it holds what the register does."""
+    if named is None:
+        return None
+    from edge_retrieval.store import open_store, read_address
+
+    return open_store(read_address(named), register)
+
+
 def completes(kind: str) -> Callable[[typer.Context, str], list[str]]:
     """Return what completes a parameter out of the register that the line names.
 
@@ -388,6 +398,14 @@ RegisterOption = Annotated[
         "--register",
         "-r",
         help="Register to use. Default: $EDGE_RET_REGISTER, ./register, then the sample.",
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="Let a store find the candidates, as edge-ret store push filled it:"
+        " milvus:http://HOST:19530, milvus:FILE.db; #NAME behind it names a collection.",
     ),
 ]
 BundleOption = Annotated[

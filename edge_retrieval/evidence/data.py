@@ -30,9 +30,10 @@ def to_json(
     Returns:
         `{"schema", "register", "bundle", "fingerprint", "dim", "snapshot", "problems", "results"}`;
         each result has `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`,
-        `exact`, `overlap` (None where exact), `statement`, `chance`, `notes`, `views` (of the
-        query: `view`, `file`, `figure` of that file, `sha256`, `same_as` an earlier view that it
-        nearly repeats, or None), `predicted` (None, or the class by the vote of the nearest),
+        `exact`, `overlap` (None where exact), `store` (only where one found the candidates),
+        `statement`, `chance`, `notes`, `views` (of the query: `view`, `file`, `figure` of that
+        file, `sha256`, `same_as` an earlier view that it nearly repeats, or None),
+        `predicted` (None, or the class by the vote of the nearest),
         `alarms` (very similar designs of other classes), `hits`, and each hit `rank`, `score`,
         `pair` (cosine of the best pair), `share` (of unrelated designs, at most so many have a pair
         as close) and `strength` (the same in words), both None where the bundle does not tell,
@@ -57,6 +58,7 @@ def to_json(
                 "compared_figures": result.compared_figures,
                 "exact": result.exact,
                 "overlap": result.overlap,
+                **({"store": result.store} if result.store else {}),
                 "statement": result.statement,
                 "chance": result.chance,
                 "notes": list(result.notes),

@@ -5,7 +5,8 @@
     versions, host  of the software, and the processor
     register        name, snapshot, contents (the same after a compaction), designs, figures
     encoder         name, fingerprint, precision, dim, backend
-    search          k, filters, exclude_self, exact: what was asked for
+    search          k, filters, exclude_self, exact: what was asked for; and, where a store found
+                    the candidates, `store`: its collection, server, index and measured overlap
     results         as `data.to_json` tells them; each with `design` (where a registered design was
                     the query) or `files`: name, sha256, whole, chosen, figures, and the drawing
                     itself in base64, or null where it was to stay out
@@ -46,6 +47,7 @@ class Asked:
         exclude_self: Figures of the very same files were left out.
         exact: No graph was allowed to choose.
         backend: What ran the encoder; "": what its bundle is made for.
+        store: What found the candidates, as `store.FoundInStore.facts` tells; None: the register.
     """
 
     k: int = 10
@@ -53,6 +55,7 @@ class Asked:
     exclude_self: bool = False
     exact: bool = False
     backend: str = ""
+    store: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def make_record(
             },
             "exclude_self": asked.exclude_self,
             "exact": asked.exact,
+            **({"store": dict(asked.store)} if asked.store is not None else {}),
         },
         "results": told,
         "flags": {

@@ -12,6 +12,7 @@ from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import LIES, ConfigError, EdgeRetrievalError, RecordError
 from edge_retrieval.evidence.data import to_json
 from edge_retrieval.filters import Filters
+from edge_retrieval.plan import Planner
 from edge_retrieval.provenance import versions
 from edge_retrieval.query import (
     Query,
@@ -68,6 +69,7 @@ def replay(
     encoder: Encoder,
     *,
     drawings: Mapping[str, bytes] | None = None,
+    store: Planner | None = None,
 ) -> Replay:
     """Search again as it was recorded, and compare.
 
@@ -76,6 +78,7 @@ def replay(
         register: Where to search; not opened by what the record names, so a copy will do.
         encoder: Of the register's bundle.
         drawings: Files that the record does not hold itself, by the SHA-256 of their bytes.
+        store: Finds the candidates; None: the register is searched, whatever found them then.
 
     Raises:
         RecordError: A drawing is needed that is not given, or the record makes no sense.
@@ -89,7 +92,7 @@ def replay(
                 f"({then[:12]}); nothing was searched, for its scores mean something else"
             )
             return Replay(False, False, 0.0, (told,), (), 0)
-        return _replayed(record, register, encoder, drawings or {})
+        return _replayed(record, register, encoder, drawings or {}, store)
     except EdgeRetrievalError:
         raise
     except LIES as error:
@@ -104,9 +107,13 @@ def _replayed(
     register: Register,
     encoder: Encoder,
     drawings: Mapping[str, bytes],
+    store: Planner | None,
 ) -> Replay:
     asked = record["search"]
     changes, notes = _surroundings(record, register)
+    if store is None and any(then.get("store") for then in record["results"]):
+        then = f"the store {asked['store']['collection']} found the candidates"
+        notes.append(f"the register is searched, then {then}; scores are the register's")
     largest, hits, same = 0.0, 0, True
     for then in record["results"]:
         try:
@@ -120,6 +127,7 @@ def _replayed(
                 filters=Filters(**asked["filters"]),
                 exclude_self=asked["exclude_self"],
                 exact=asked["exact"],
+                store=store,
             )
         except RecordError:
             raise
@@ -128,6 +136,8 @@ def _replayed(
             changes.append(f"{then['query']}: cannot be searched as then: {error}")
             continue
         [now] = to_json([result], register=register)["results"]
+        if then.get("store") and store is None:
+            now["exact"] = then["exact"]  # a note tells
         own, far = compare(then, now, register)
         changes += own
         same = same and not own and far <= CLOSE

@@ -1,0 +1,185 @@
+"""From a register to a collection: what is missing is added, what is too much is removed.
+
+The collection's stamp tells what it was filled from. While a push is at work it names no contents,
+so nobody searches in a half of it; another push goes on where one was stopped, for it compares what
+is there with what ought to be.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_retrieval.errors import BundleMismatchError, ConfigError, StoreError
+from edge_retrieval.progress import Track, silent
+from edge_retrieval.register import Register
+from edge_retrieval.store.address import Address
+from edge_retrieval.store.client import INDEXES, Collection, connect
+from edge_retrieval.store.rows import SCHEMA, entities, keys_of
+
+AT_ONCE = 1_000
+"""Figures added in one call: a message of a megabyte."""
+
+KEPT_SHARE = 0.5
+"""If less of a collection would stay, it is taken for another register's."""
+
+UNFINISHED: dict[str, Any] = {"contents": "", "snapshot": "", "designs": 0, "figures": 0}
+"""What a stamp says while a push is at work."""
+
+
+class Pushed(NamedTuple):
+    """What a push did.
+
+    Attributes:
+        added: Figures that were added.
+        removed: Figures that the register no longer has, or has with other facts.
+        designs: Designs in the collection now.
+        figures: Figures in it now.
+    """
+
+    added: int
+    removed: int
+    designs: int
+    figures: int
+
+
+def push(
+    register: Register,
+    address: Address,
+    *,
+    index: str | None = None,
+    replace: bool = False,
+    track: Track = silent,
+) -> Pushed:
+    """Fill a collection from a register, or bring it up to date.
+
+    Args:
+        register: The source.
+        address: The collection; made if it is not there.
+        index: "hnsw", nearly exact, or "flat", which compares everything and is exact; None: what
+            the collection has, or "hnsw".
+        replace: Even if most of what the collection holds would go.
+        track: Shows progress.
+
+    Raises:
+        MissingExtraError: pymilvus or milvus-lite is not installed.
+        StoreError: It cannot be reached, or holds something else.
+        BundleMismatchError: It holds the vectors of another encoder.
+        ConfigError: No such index, or another one than the collection has.
+        RegisterError: The register is damaged.
+    """
+    if index is not None and index not in INDEXES:
+        raise ConfigError(f"no index {index!r}", hint=f"choose from {', '.join(INDEXES)}")
+    with connect(address, making=True) as collection:
+        stamp = _stamp_for(register, collection, index)
+        wanted, rows = keys_of(register.columns)
+        collection.load()
+        there = collection.keys()
+        missing = ~np.isin(wanted, there, assume_unique=True)
+        gone = np.setdiff1d(there, wanted, assume_unique=True)
+        if len(there) - len(gone) < KEPT_SHARE * len(there) and not replace:
+            raise StoreError(
+                f"{address}: {len(gone):,} of its {len(there):,} figures would go: it seems to be"
+                " another register's",
+                hint="choose another --name, or --replace them",
+            )
+        added = int(np.count_nonzero(missing))
+        done = {
+            "contents": register.contents,
+            "snapshot": register.snapshot,
+            "designs": len(np.unique(register.columns.design_of[rows])),
+            "figures": len(wanted),
+        }
+        if added or len(gone) or stamp.get("contents") != done["contents"]:
+            stamp = {name: value for name, value in stamp.items() if name != "overlap"}
+            collection.put_stamp(stamp | UNFINISHED)
+            _remove(collection, gone, track)
+            _add(register, collection, wanted[missing], rows[missing], track)
+            collection.settle()
+            _check(collection, len(wanted))
+        collection.put_stamp(stamp | done)
+        return Pushed(added, len(gone), int(done["designs"]), len(wanted))
+
+
+def _stamp_for(register: Register, collection: Collection, index: str | None) -> dict[str, Any]:
+    """Return the stamp of a collection that this register may fill; make it if there is none."""
+    bundle = register.bundle
+    if not collection.exists():
+        stamp = {
+            "schema": SCHEMA,
+            "encoder": bundle.name,
+            "fingerprint": bundle.fingerprint,
+            "dim": bundle.dim,
+            "index": index or "hnsw",
+            **UNFINISHED,
+        }
+        collection.create(bundle.dim, index or "hnsw", stamp)
+        return stamp
+    stamp = require_stamp(collection)
+    require_encoder(register, collection, stamp)
+    if index is not None and index != stamp["index"]:
+        raise ConfigError(
+            f"{collection.address}: its index is {stamp['index']}, not {index}",
+            hint="leave out --index, or choose another --name",
+        )
+    return stamp
+
+
+def require_stamp(collection: Collection) -> dict[str, Any]:
+    """Return the stamp of a collection that is ours."""
+    stamp = collection.stamp()
+    if stamp is None:
+        raise StoreError(
+            f"{collection.address}: edge-ret did not make this collection",
+            hint="choose another --name",
+        )
+    if stamp["schema"] != SCHEMA:
+        raise StoreError(
+            f"{collection.address}: its schema is {stamp['schema']!r}, this version's is {SCHEMA}",
+            hint="push the register into another collection: edge-ret store push --name NAME",
+        )
+    return stamp
+
+
+def require_encoder(register: Register, collection: Collection, stamp: dict[str, Any]) -> None:
+    """Refuse a collection with vectors of another encoder."""
+    if stamp.get("fingerprint") != register.bundle.fingerprint:
+        raise BundleMismatchError(
+            f"{collection.address}: its vectors are of the encoder {stamp.get('encoder')}"
+            f" ({str(stamp.get('fingerprint'))[:12]}), those of {register.folder} of"
+            f" {register.bundle.name} ({register.bundle.fingerprint[:12]})",
+            hint="push this register into another collection: edge-ret store push --name NAME",
+        )
+
+
+def _remove(collection: Collection, gone: NDArray[np.int64], track: Track) -> None:
+    pieces = [gone[start : start + AT_ONCE] for start in range(0, len(gone), AT_ONCE)]
+    for piece in track(pieces, "Removing", len(pieces)) if pieces else ():
+        collection.remove(piece)
+
+
+def _add(
+    register: Register,
+    collection: Collection,
+    keys: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    track: Track,
+) -> None:
+    order = np.argsort(rows)  # as they lie on disk
+    keys, rows = keys[order], rows[order]
+    starts = range(0, len(keys), AT_ONCE)
+    for start in track(starts, "Adding thousands", len(starts)) if len(starts) else ():
+        piece = slice(start, start + AT_ONCE)
+        collection.add(list(entities(register, keys[piece].tolist(), rows[piece])))
+
+
+def _check(collection: Collection, figures: int) -> None:
+    """Hold what the store counts against what it ought to hold."""
+    counted = collection.count()
+    if counted != figures:
+        raise StoreError(
+            f"{collection.address}: it holds {counted:,} figures, not {figures:,}",
+            hint="see that nothing else writes to it, and push again",
+        )

@@ -1,0 +1,506 @@
+"""A store finds the designs that the register's own search does, and never decides a score."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_retrieval.bench.made import MadeVectors
+from edge_retrieval.bundle import Bundle
+from edge_retrieval.errors import (
+    BundleMismatchError,
+    ConfigError,
+    MissingExtraError,
+    StoreError,
+)
+from edge_retrieval.evidence import Asked, make_record, read_record, record_text, replay
+from edge_retrieval.filters import Filters
+from edge_retrieval.plan import plan as local_plan
+from edge_retrieval.register import Register
+from edge_retrieval.register.working import writing_in
+from edge_retrieval.register.writing import NewFigure, put_design, put_figures, put_sheet
+from edge_retrieval.search import SearchResult, query_from_bytes, query_of_design, search
+from edge_retrieval.session import Session
+from edge_retrieval.sources import Box
+from edge_retrieval.store import (
+    Address,
+    FoundInStore,
+    Overlap,
+    filling,
+    finding,
+    keep_overlap,
+    open_store,
+    overlap_with,
+    push,
+    read_address,
+)
+from edge_retrieval.store.client import Collection, connect, require_version, server_named
+from edge_retrieval.store.expressions import expression_of
+from edge_retrieval.store.rows import APPLICANT, entities, fitted, keys_of
+from tests import fakes
+
+VIEWS = 8
+DESIGNS = 120
+
+
+def needs_milvus() -> None:
+    """Skip where the extra `scale` is not installed, or has no milvus-lite."""
+    pytest.importorskip("pymilvus", reason="the extra scale is not installed")
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+
+
+def made_register(folder: Path, bundle: Bundle, *, seed: int = 0) -> Register:
+    """Make a register of 120 designs, eight near figures each, in 4 classes and 12 subclasses."""
+    vectors = np.concatenate(list(MadeVectors(DESIGNS * VIEWS, seed=seed, dim=bundle.dim).rows()))
+    png = fakes.drawing(1)
+    with Register.create(folder, bundle):
+        pass
+    with writing_in(folder, bundle.dim) as (database, store):
+        database.begin()
+        for place in range(DESIGNS):
+            top, sub = 6 + place % 4, 1 + place // 4 % 3
+            design = fakes.design(
+                f"USD{place:07d}",
+                [],
+                (f"{top:02d}", f"{top:02d}-{sub:02d}") if place % 40 else (),
+                locarno=None,
+                published=f"{2000 + place % 24}-03-{1 + place % 28:02d}" if place % 30 else None,
+                filed=f"{1999 + place % 24}-01-15" if place % 60 else None,
+                applicants=(f'Company "{place % 17}"', "Müller \\ Söhne")[: 1 + place % 2],
+            )
+            key = put_design(database, design, source="one" if place % 3 else "other's")
+            figures = []
+            for view in range(VIEWS):
+                digest = hashlib.sha256(f"{place} {view}".encode()).hexdigest()
+                sheet = put_sheet(database, key, f"{view}.png", digest)
+                figures.append(NewFigure(key, sheet, view + 1, Box(0, 0, 240, 240), 0, "", png))
+            put_figures(database, store, figures, vectors[place * VIEWS : (place + 1) * VIEWS])
+        database.commit()
+    return Register.open(folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return fakes.tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def register(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[Register]:
+    with made_register(tmp_path_factory.mktemp("made") / "r", bundle) as register:
+        yield register
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs_milvus()
+    return tmp_path_factory.mktemp("store") / "made.db"
+
+
+@pytest.fixture(scope="module")
+def store(file: Path, register: Register) -> Iterator[FoundInStore]:
+    """The whole register in milvus-lite; asked even where a filter leaves few figures."""
+    address = read_address(f"milvus:{file}")
+    push(register, address)
+    with open_store(address, register) as store, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(finding, "COMPARED", 0)
+        yield store
+
+
+@pytest.fixture
+def small(tmp_path: Path, bundle: Bundle) -> Iterator[Register]:
+    """A register of 12 designs, 3 figures each, that a test may change."""
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    with Register.create(tmp_path / "small", bundle) as register:
+        register.add(fakes.designs(12), encoder)
+        yield register
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Address:
+    needs_milvus()
+    return read_address(f"milvus:{tmp_path / 'small.db'}")
+
+
+def both(
+    register: Register, store: FoundInStore, number: str, views: int, **asked: Any
+) -> tuple[SearchResult, SearchResult]:
+    """Search with some views of a design of the register, in the store and without."""
+    query, vectors = query_of_design(register, number)
+    query = dataclasses.replace(query, figures=query.figures[:views])
+    return tuple(  # type: ignore[return-value]  # two of them
+        search(register, [query], embeddings=[vectors[:views]], store=one, **asked)[0]
+        for one in (store, None)
+    )
+
+
+FILTERS = {
+    "none": Filters(),
+    "class": Filters(classes=["06", "08"]),
+    "subclass": Filters(classes=["07-02"]),
+    "not class": Filters(not_classes=["06-01", "09"]),
+    "dates": Filters(after="2004", before="2015-06"),
+    "applicant": Filters(applicants=['company "1']),
+    "odd applicant": Filters(applicants=["müller \\ söhne"]),
+    "not applicant": Filters(not_applicants=["Müller"]),
+    "source": Filters(sources=["other's"]),
+    "not designs": Filters(not_designs=[f"USD{place:07d}" for place in range(40)]),
+    "all": Filters(classes=["06"], after="2003", sources=["one"], not_designs=["USD0000100"]),
+}
+
+
+@pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS.keys())
+def test_a_store_finds_what_the_register_does_with_the_same_scores_to_the_last_bit(
+    register: Register, store: FoundInStore, filters: Filters
+) -> None:
+    shares = []
+    for number, views in itertools.product(("USD0000003", "USD0000077"), (1, 3)):
+        found, true = both(register, store, number, views, filters=filters)
+        assert found.store == "designs"
+        assert not found.exact
+        assert (found.compared_designs, found.undated) == (true.compared_designs, true.undated)
+        scores = {hit.design.number: (hit.score, hit.pair, hit.figure) for hit in true.hits}
+        own = {hit.design.number: (hit.score, hit.pair, hit.figure) for hit in found.hits}
+        same = scores.keys() & own.keys()
+        assert all(scores[one] == own[one] for one in same)
+        assert len(own) == len(scores)
+        shares.append(len(same) / len(scores))
+        if len(same) == len(scores):
+            assert found.hits == true.hits
+            assert found.predicted == true.predicted
+    assert np.mean(shares) >= 0.99
+
+
+def test_no_expression_leaves_out_what_the_filter_keeps(
+    register: Register, store: FoundInStore
+) -> None:
+    for filters in FILTERS.values():
+        chosen = filters.choose(register.columns, where=register.folder)
+        said = expression_of(register.columns, chosen, filters)
+        client = store.collection._client
+        told = client.query("designs", filter=said, output_fields=["design"], limit=16_384)
+        left = {one["design"] for one in told}
+        rows = register.living_rows() if chosen.rows is None else chosen.rows
+        numbers = {register.columns.number(one) for one in register.columns.design_of[rows]}
+        assert numbers <= left
+        tight = filters in (FILTERS["not designs"], FILTERS["not applicant"], FILTERS["all"])
+        assert tight or numbers == left
+
+
+def test_always_as_many_designs_as_there_are(register: Register, store: FoundInStore) -> None:
+    for k in (1, DESIGNS, 1_000):
+        found, true = both(register, store, "USD0000005", 1, k=k)
+        assert len(found.hits) == len(true.hits) == min(k, DESIGNS - 1)
+    few = Filters(designs=["USD0000005", "USD0000006", "USD0000007"])
+    found, true = both(register, store, "USD0000005", 2, filters=few)
+    assert found.hits == true.hits
+    assert len(found.hits) == 2
+
+
+def test_a_batch_of_queries_gives_what_each_gives_alone(
+    register: Register, store: FoundInStore
+) -> None:
+    asked = [query_of_design(register, f"USD{place:07d}") for place in (1, 50, 99)]
+    queries, vectors = zip(*asked, strict=True)
+    batch = search(register, queries, embeddings=vectors, store=store)
+    alone = [search(register, [query], embeddings=[own], store=store)[0] for query, own in asked]
+    assert batch == alone
+
+
+def test_the_answer_says_that_it_is_approximate_and_how_good_it_was_measured_to_be(
+    register: Register, store: FoundInStore
+) -> None:
+    found, _ = both(register, store, "USD0000003", 1)
+    assert found.statement == (
+        "approximate: the store designs found candidates among 119 designs (952 figures)"
+    )
+    measured = overlap_with(store, register, figures=12, least=100)
+    assert measured.figures == 12
+    assert measured.all >= 0.99 and (measured.class_ or 0) >= 0.99
+    keep_overlap(store, Overlap(0.987, 0.951, 12))
+    try:
+        with connect(store.collection.address) as again:
+            kept = again.stamp()
+            assert kept is not None
+            assert kept["overlap"] == {"all": 0.987, "class": 0.951, "figures": 12}
+        texts = [
+            both(register, store, "USD0000003", 1, filters=filters)[0].statement
+            for filters in (Filters(), Filters(classes=["07"]), Filters(after="2001"))
+        ]
+        assert texts[0].startswith("approximate, overlap@10 0.99 measured on this store: the sto")
+        assert texts[1].startswith("approximate, overlap@10 0.95 measured on this store: the sto")
+        assert texts[2].startswith("approximate: the store")  # nobody measured such a one
+    finally:
+        store.stamp.pop("overlap")
+
+
+def test_a_filter_that_leaves_few_figures_is_answered_by_the_register(
+    register: Register, store: FoundInStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "COMPARED", 1_000)
+    monkeypatch.setattr(Collection, "search", None)  # it is not asked
+    found, true = both(register, store, "USD0000003", 1, filters=Filters(classes=["06"]))
+    assert found == true
+    assert found.exact and not found.store
+    assert found.plan is not None
+    assert found.plan.steps[0].what == "do not ask the store"
+    found, true = both(register, store, "USD0000003", 1, exact=True)
+    assert found == true and found.exact
+
+
+def test_a_search_from_python_and_its_alarms_go_to_the_store(
+    register: Register, store: FoundInStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is open already, in this process."""
+    asked: list[str] = []
+    searched = Collection.search
+
+    def noting(self: Collection, queries: Any, limit: int, expression: str) -> Any:
+        asked.append(expression)
+        return searched(self, queries, limit, expression)
+
+    monkeypatch.setattr(Collection, "search", noting)
+    drawn = query_from_bytes(fakes.drawing(3), "q.png", cut=False)
+    with Session(register.folder, store=f"milvus:{file}") as session:
+        [found] = session.search([drawn], k=4, filters=Filters(classes=["06"]))
+        [true] = search(register, [drawn], session.encoder, k=4, filters=Filters(classes=["06"]))
+    assert asked and 'class in ["06"]' in asked[0]
+    assert [hit.score for hit in found.hits] == [hit.score for hit in true.hits]
+
+
+def test_brute_force_in_the_store_is_exact_and_says_so(small: Register, address: Address) -> None:
+    push(small, address, index="flat")
+    with open_store(address, small) as store:
+        for k in (1, 5, 12):
+            found, true = both(small, store, "D0003", 1, k=k)
+            assert found.hits == true.hits
+            assert found.exact and true.exact
+            assert found.statement == true.statement
+        several, true = both(small, store, "D0003", 2, k=3)
+        assert several.hits == true.hits
+        assert not several.exact  # nothing was proved of several views
+    with pytest.raises(ConfigError, match="its index is flat, not hnsw"):
+        push(small, address, index="hnsw")
+    with pytest.raises(ConfigError, match="no index 'ivf'"):
+        push(small, address, index="ivf")
+
+
+def test_a_push_adds_what_is_new_removes_what_is_gone_and_does_nothing_twice(
+    small: Register, address: Address, bundle: Bundle
+) -> None:
+    assert push(small, address) == (36, 0, 12, 36)
+    assert push(small, address) == (0, 0, 12, 36)
+    small.remove(["D0003", "D0004"])
+    small.add(fakes.designs(14)[12:], fakes.FakeEncoder(bundle.fingerprint))
+    with pytest.raises(StoreError, match="not up to date") as told:
+        open_store(address, small)
+    assert "edge-ret store push" in told.value.hint
+    assert push(small, address) == (6, 6, 12, 36)
+    with open_store(address, small) as store:
+        found, true = both(small, store, "D0012", 1, k=11)
+        assert {hit.design.number for hit in found.hits} == {hit.design.number for hit in true.hits}
+        small.compact()  # every row has another number, and the same is held
+        found, true = both(small, store, "D0012", 1, k=11)
+        assert found.hits == true.hits
+        small.remove(["D0000"])
+        with pytest.raises(StoreError, match="not up to date"):
+            both(small, store, "D0012", 1)
+    assert push(small, address) == (0, 3, 11, 33)
+
+
+def test_a_push_that_was_stopped_goes_on_and_nobody_searches_in_a_half(
+    small: Register, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "AT_ONCE", 10)
+    add, calls = Collection.add, []
+
+    def stopping(self: Collection, entities: Any) -> None:
+        calls.append(len(entities))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        add(self, entities)
+
+    monkeypatch.setattr(Collection, "add", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        push(small, address)
+    with pytest.raises(StoreError, match="a push into it was not finished"):
+        open_store(address, small)
+    assert push(small, address) == (16, 0, 12, 36)
+    assert calls == [10, 10, 10, 10, 6]
+
+
+def test_another_encoder_another_register_and_another_collection_are_refused(
+    small: Register, address: Address, tmp_path: Path
+) -> None:
+    push(small, address)
+    other = fakes.tiny_bundle(tmp_path / "other", golden=3)
+    with Register.create(tmp_path / "o", other) as foreign:
+        foreign.add(fakes.designs(2), fakes.FakeEncoder(other.fingerprint))
+        for refused in (lambda: push(foreign, address), lambda: open_store(address, foreign)):
+            with pytest.raises(BundleMismatchError, match="its vectors are of the encoder tiny"):
+                refused()
+    with Register.create(tmp_path / "s", small.bundle) as stranger:
+        drawn = [fakes.design(900 + i, [fakes.sheet(fakes.drawing(50 + i))]) for i in range(5)]
+        stranger.add(drawn, fakes.FakeEncoder(small.bundle.fingerprint))
+        with pytest.raises(StoreError, match="36 of its 36 figures would go"):
+            push(stranger, address)
+        assert push(stranger, address, replace=True).removed == 36
+    with pytest.raises(StoreError, match="no collection 'elsewhere'"):
+        open_store(address._replace(collection="elsewhere"), small)
+    with connect(address) as collection:
+        collection.put_stamp({"schema": 99})
+    with pytest.raises(StoreError, match="its schema is 99"):
+        push(small, address)
+    with connect(address) as collection:
+        collection._client.alter_collection_properties("designs", {"edge_ret": "[]"})
+    with pytest.raises(StoreError, match="edge-ret did not make this collection"):
+        push(small, address)
+
+
+def test_something_else_that_writes_into_the_collection_is_told(
+    small: Register, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Collection.settle
+
+    def meddled(self: Collection) -> None:
+        keys, rows = keys_of(small.columns)
+        self.add([one | {"key": 7} for one in entities(small, keys[:1].tolist(), rows[:1])])
+        settle(self)
+
+    monkeypatch.setattr(Collection, "settle", meddled)
+    with pytest.raises(StoreError, match="it holds 37 figures, not 36"):
+        push(small, address)
+    monkeypatch.undo()
+    assert push(small, address) == (0, 1, 12, 36)
+
+
+def test_a_store_that_cannot_be_reached_or_opened_is_told_in_one_line(
+    small: Register, tmp_path: Path
+) -> None:
+    needs_milvus()
+    (tmp_path / "text.db").write_text("no store")
+    for where, why in (
+        ("http://127.0.0.1:9", "the store cannot be reached"),
+        (f"{tmp_path}/none.db", "is not there"),
+        (f"{tmp_path}/text.db", "is no store of milvus-lite"),
+    ):
+        with pytest.raises(StoreError, match=why) as told:
+            open_store(read_address(f"milvus:{where}"), small)
+        assert "\n" not in str(told.value) and told.value.hint
+    with pytest.raises(StoreError, match="cannot be made"):
+        push(small, read_address(f"milvus:{tmp_path}/no/such.db"))
+
+
+def test_an_old_server_is_refused_and_others_are_named() -> None:
+    where = read_address("milvus:http://host:19530")
+    with pytest.raises(StoreError, match=r"the store is Milvus 2\.2\.9, and 2\.3 is the oldest"):
+        require_version(where, "v2.2.9")
+    for version in ("v2.3.5", "2.6.1", "v3.0-beta", "milvus_lite-3.2.2", "a build of my own"):
+        require_version(where, version)
+    assert server_named("v2.5.3") == "Milvus 2.5.3"
+    assert server_named("milvus_lite-3.2.2") == "milvus-lite 3.2.2"
+
+
+def test_a_store_without_its_extra_is_told(
+    small: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(MissingExtraError, match="searching in a store") as told:
+        open_store(read_address(f"milvus:{tmp_path}/x.db"), small)
+    assert told.value.hint == "pip install 'edge-retrieval[scale]'"
+
+
+def test_addresses_are_read_and_others_refused() -> None:
+    assert read_address("milvus:a/b.db") == Address("a/b.db", "designs")
+    assert read_address("milvus:http://h:19530#x") == Address("http://h:19530", "x")
+    assert read_address("milvus:https://h.example/", "y") == Address("https://h.example", "y")
+    assert str(read_address("milvus:http://[::1]:1#z")) == "milvus:http://[::1]:1#z"
+    assert str(read_address("milvus:a.db#designs")) == "milvus:a.db"
+    for wrong in ("a.db", "milvus:", "milvus:a.txt", "milvus:ftp://h", "milvus:http://h:1/x/y"):
+        with pytest.raises(ConfigError, match="is no store"):
+            read_address(wrong)
+    for secret in ("http://me:secret@h:1", "https://me@h"):
+        with pytest.raises(ConfigError, match="holds no user") as told:
+            read_address(f"milvus:{secret}")
+        assert "secret" not in str(told.value)
+    with pytest.raises(ConfigError, match="no name of a collection"):
+        read_address("milvus:a.db", "1 x")
+
+
+def test_a_record_of_such_a_search_replays_with_the_store_and_without(
+    register: Register, store: FoundInStore, bundle: Bundle
+) -> None:
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    data = fakes.drawing(3, 60)
+    query = query_from_bytes(data, "q.png")
+    filters = Filters(classes=["06"])
+    results = search(register, [query], encoder, k=5, filters=filters, store=store)
+    asked = Asked(5, filters, store=store.facts)
+    drawings = {hashlib.sha256(data).hexdigest(): data}
+    made = make_record(results, register=register, asked=asked, drawings=drawings)
+    record = read_record(record_text(made).encode(), where="record.json")
+    [told] = record["results"]
+    assert told["statement"].startswith("approximate: the store designs found candidates")
+    assert (told["exact"], told["store"]) == (False, "designs")
+    assert record["search"]["store"] == {
+        "collection": "designs",
+        "server": store.collection.server,
+        "index": "hnsw",
+        "overlap": None,
+    }
+    assert str(store.collection.address.file) not in json.dumps(record)
+    for where in (store, None):
+        found = replay(record, register, encoder, store=where)
+        assert found.identical, found.changes
+    assert any("the store designs found the candidates" in note for note in found.notes)
+    missed = json.loads(json.dumps(record))
+    del missed["results"][0]["hits"][0]  # as if the store had not found it
+    found = replay(missed, register, encoder)
+    assert not found.same
+    assert any("was not among the first" in change for change in found.changes)
+
+
+def test_keys_name_all_that_is_kept_and_nothing_else(small: Register) -> None:
+    keys, rows = keys_of(small.columns)
+    assert len(np.unique(keys)) == len(keys) == 36
+    assert keys.min() >= 0
+    assert sorted(rows.tolist()) == small.living_rows().tolist()
+    columns = small.columns
+    later = dataclasses.replace(columns, published=columns.published + (columns.node == 2))
+    changed = ~np.isin(keys_of(later)[0], keys)
+    assert 0 < np.count_nonzero(columns.node[columns.design_of] == 2) == np.count_nonzero(changed)
+    twice = dataclasses.replace(
+        columns,
+        sheet_of=np.full_like(columns.sheet_of, 5),
+        crc_of=np.full_like(columns.crc_of, 5),
+    )
+    assert len(np.unique(keys_of(twice)[0])) == 36
+
+
+def test_long_texts_are_kept_short_and_apart() -> None:
+    one, other = "ß" * 400 + "a", "ß" * 400 + "b"
+    for text in (one, other):
+        assert len(fitted(text, APPLICANT).encode()) <= APPLICANT
+        assert fitted(fitted(text, APPLICANT), APPLICANT) == fitted(text, APPLICANT)
+    assert fitted(one, APPLICANT) != fitted(other, APPLICANT)
+    assert fitted("short", APPLICANT) == "short"
+
+
+def test_a_copy_of_the_register_has_the_same_store(
+    register: Register, store: FoundInStore, tmp_path: Path
+) -> None:
+    shutil.copytree(register.folder, tmp_path / "copy")
+    with Register.open(tmp_path / "copy") as copy:
+        again = FoundInStore(store.collection, copy)
+        chosen = Filters().choose(copy.columns, where=copy.folder)
+        assert again.plan(copy, chosen, Filters()).store == "designs"
+        assert local_plan(copy, chosen).store == ""
