@@ -41,7 +41,7 @@ def test_pages_show_commands() -> None:
 
 @pytest.mark.parametrize("line", [line for text in TEXTS.values() for line in commands(text)])
 def test_every_command_that_is_shown_exists_with_its_options(line: str) -> None:
-    words = shlex.split(line.split("|")[0].split(">")[0])[1:]
+    words = shlex.split(re.split(r" [|<>] ", line)[0])[1:]
     command = typer.main.get_command(application())
     while words and words[0] in behind(command):
         command = behind(command)[words.pop(0)]
@@ -56,7 +56,10 @@ def test_every_command_that_is_shown_exists_with_its_options(line: str) -> None:
 def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     for text in TEXTS.values():
-        assert set(re.findall(r"`?make ([a-z-]+)", text)) <= targets
+        blocks = "".join(re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, flags=re.S))
+        named = re.findall(r"`make ([a-z-]+)", text)
+        named += re.findall(r"^(?:\$ )?make ([a-z-]+)", blocks, flags=re.M)
+        assert set(named) <= targets
 
 
 @pytest.mark.parametrize("page", TEXTS)
