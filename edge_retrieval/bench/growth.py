@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -80,6 +81,19 @@ def make_vectors(folder: Path, figures: int, dim: int, *, graph: bool, seed: int
         HnswIndex.build(vectors, seed=seed).save(folder / GRAPH)
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """Give a folder that goes in the end, even if an interrupt comes while it does."""
+    with tempfile.TemporaryDirectory(prefix="edge-ret-bench-") as place:
+        try:
+            try:
+                yield place
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def measure_growth(dim: int, settings: BenchSettings, course: Course) -> list[Measurement]:
     """Return `search_cost` and `search_memory` by figures and index.
 
@@ -94,7 +108,7 @@ def measure_growth(dim: int, settings: BenchSettings, course: Course) -> list[Me
     if settings.graph and find_spec("hnswlib") is None:
         course.note("no graph is measured: hnswlib is not installed; pip install hnswlib")
         settings = replace(settings, graph=False)
-    with tempfile.TemporaryDirectory(prefix="edge-ret-bench-") as place:
+    with _scratch() as place:
         for figures in settings.figures:
             if shutil.disk_usage(place).free < ROOM * figures * dim * 4:
                 course.note(

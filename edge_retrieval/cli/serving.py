@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -76,4 +77,7 @@ def serve(
             # Aside: one that runs in the terminal would not come back.
             threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
 
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        # uvicorn knows how to end after SIGTERM alone.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     run(folder, settings, ready=ready)
