@@ -37,14 +37,15 @@ from edge_retrieval.store import (
     FoundInStore,
     Overlap,
     filling,
-    finding,
     keep_overlap,
     open_store,
     overlap_with,
+    planning,
     push,
     read_address,
 )
-from edge_retrieval.store.client import Collection, connect, require_version, server_named
+from edge_retrieval.store.collection import Collection
+from edge_retrieval.store.connecting import require_version, server_named
 from edge_retrieval.store.expressions import expression_of
 from edge_retrieval.store.rows import APPLICANT, entities, fitted, keys_of
 from tests import fakes
@@ -112,7 +113,7 @@ def store(file: Path, register: Register) -> Iterator[FoundInStore]:
     address = read_address(f"milvus:{file}")
     push(register, address)
     with open_store(address, register) as store, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(finding, "COMPARED", 0)
+        patched.setattr(planning, "COMPARED", 0)
         yield store
 
 
@@ -228,7 +229,7 @@ def test_the_answer_says_that_it_is_approximate_and_how_good_it_was_measured_to_
     assert measured.all >= 0.99 and (measured.class_ or 0) >= 0.99
     keep_overlap(store, Overlap(0.987, 0.951, 12))
     try:
-        with connect(store.collection.address) as again:
+        with Collection(store.collection.address) as again:
             kept = again.stamp()
             assert kept is not None
             assert kept["overlap"] == {"all": 0.987, "class": 0.951, "figures": 12}
@@ -246,7 +247,7 @@ def test_the_answer_says_that_it_is_approximate_and_how_good_it_was_measured_to_
 def test_a_filter_that_leaves_few_figures_is_answered_by_the_register(
     register: Register, store: FoundInStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finding, "COMPARED", 1_000)
+    monkeypatch.setattr(planning, "COMPARED", 1_000)
     monkeypatch.setattr(Collection, "search", None)  # it is not asked
     found, true = both(register, store, "USD0000003", 1, filters=Filters(classes=["06"]))
     assert found == true
@@ -356,11 +357,11 @@ def test_another_encoder_another_register_and_another_collection_are_refused(
         assert push(stranger, address, replace=True).removed == 36
     with pytest.raises(StoreError, match="no collection 'elsewhere'"):
         open_store(address._replace(collection="elsewhere"), small)
-    with connect(address) as collection:
+    with Collection(address) as collection:
         collection.put_stamp({"schema": 99})
     with pytest.raises(StoreError, match="its schema is 99"):
         push(small, address)
-    with connect(address) as collection:
+    with Collection(address) as collection:
         collection._client.alter_collection_properties("designs", {"edge_ret": "[]"})
     with pytest.raises(StoreError, match="edge-ret did not make this collection"):
         push(small, address)

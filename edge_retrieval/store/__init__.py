@@ -8,11 +8,13 @@ how often that happens is measured (`overlap_with`) and said beside every answer
 
     address     "milvus:FILE.db" (milvus-lite, in this process), "milvus:http://host:19530"; a
                 collection's name may follow after "#"
-    client      the calls of pymilvus; the only module that makes any, and nothing else is called
+    connecting  to that address, and to nothing else
+    collection  what is asked of a store, by calls of pymilvus
     rows        what a collection holds of each figure, and the key that names all of it
     filling     from a register to a collection
     expressions what the store itself leaves out under a filter
-    finding     a collection as an `index.Index`, and when it is asked
+    finding     a collection as an `index.Index`
+    planning    when it is asked, and when the register itself is
     measuring   how many of the ten nearest designs it finds
 """
 
@@ -20,8 +22,8 @@ from __future__ import annotations
 
 from edge_retrieval.store.address import Address, read_address
 from edge_retrieval.store.filling import Pushed, push
-from edge_retrieval.store.finding import FoundInStore, open_store
 from edge_retrieval.store.measuring import Overlap, keep_overlap, overlap_with
+from edge_retrieval.store.planning import FoundInStore, open_store
 
 __all__ = [
     "Address",

@@ -50,11 +50,11 @@ def _parts(columns: Columns, chosen: Chosen, filters: Filters) -> Iterator[str]:
     designs = np.unique(columns.design_of[chosen.rows])
     if filters.classes or filters.not_classes:
         paths = _used(columns.node[designs], columns.paths)
-        here = _used(columns.node[columns.alive], columns.paths)
+        there = _used(columns.node[columns.alive], columns.paths)
         classes = {class_text(path) for path in paths}
         # By this the store knows which of its parts to search in.
-        yield from _among("class", classes, {class_text(path) for path in here})
-        under = {path_text(path) for path in here if class_text(path) in classes}
+        yield from _among("class", classes, {class_text(path) for path in there})
+        under = {path_text(path) for path in there if class_text(path) in classes}
         yield from _among("path", {path_text(path) for path in paths}, under)
     if filters.before is not None or filters.after is not None:
         dates = dates_of(columns)[designs]

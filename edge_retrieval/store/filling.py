@@ -16,7 +16,7 @@ from edge_retrieval.errors import BundleMismatchError, ConfigError, StoreError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
 from edge_retrieval.store.address import Address
-from edge_retrieval.store.client import INDEXES, Collection, connect
+from edge_retrieval.store.collection import INDEXES, Collection
 from edge_retrieval.store.rows import SCHEMA, entities, keys_of
 
 AT_ONCE = 1_000
@@ -72,7 +72,7 @@ def push(
     """
     if index is not None and index not in INDEXES:
         raise ConfigError(f"no index {index!r}", hint=f"choose from {', '.join(INDEXES)}")
-    with connect(address, making=True) as collection:
+    with Collection(address, making=True) as collection:
         stamp = _stamp_for(register, collection, index)
         wanted, rows = keys_of(register.columns)
         collection.load()
@@ -86,7 +86,7 @@ def push(
                 hint="choose another --name, or --replace them",
             )
         added = int(np.count_nonzero(missing))
-        done = {
+        done: dict[str, Any] = {
             "contents": register.contents,
             "snapshot": register.snapshot,
             "designs": len(np.unique(register.columns.design_of[rows])),
@@ -100,7 +100,7 @@ def push(
             collection.settle()
             _check(collection, len(wanted))
         collection.put_stamp(stamp | done)
-        return Pushed(added, len(gone), int(done["designs"]), len(wanted))
+        return Pushed(added, len(gone), done["designs"], len(wanted))
 
 
 def _stamp_for(register: Register, collection: Collection, index: str | None) -> dict[str, Any]:

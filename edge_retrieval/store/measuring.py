@@ -12,7 +12,7 @@ from edge_retrieval.plan import Plan, RegisterVectors
 from edge_retrieval.plan import plan as local_plan
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
-from edge_retrieval.store.finding import COMPARED, FoundInStore
+from edge_retrieval.store.planning import COMPARED, FoundInStore
 
 NEAREST, FIGURES = 10, 100
 """Designs that are compared of a search, and how many searches."""
