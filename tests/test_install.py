@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+TEXT = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+PROJECT = tomllib.loads(TEXT)
 BASE = {"numpy", "pillow", "onnxruntime", "hnswlib", "typer", "rich"}
 
 
@@ -35,3 +36,17 @@ def test_what_a_raspberry_pi_does_without_is_an_extra_of_the_same_version() -> N
     [left_out] = (r for r in PROJECT["project"]["dependencies"] if "platform_machine" in r)
     extra = PROJECT["project"]["optional-dependencies"]["graph"]
     assert extra == [left_out.partition(";")[0].strip()]
+
+
+def test_every_dependency_is_bounded_from_below_and_from_above_only_with_a_reason() -> None:
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    for line in [*project["dependencies"], *(one for extra in extras for one in extra)]:
+        asked = Requirement(line)
+        if asked.name == project["name"]:
+            continue
+        operators = {one.operator for one in asked.specifier}
+        assert ">=" in operators, f"{line}: no lower bound"
+        if operators & {"<", "<=", "==", "~="}:
+            [written] = [row for row in TEXT.splitlines() if f'"{line}"' in row]
+            assert "#" in written.partition(f'"{line}"')[2], f"{line}: no reason beside it"
