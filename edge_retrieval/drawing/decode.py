@@ -31,7 +31,8 @@ DRAFT_SIDE = 1700
 512 px then still comes from more than twice its size."""
 
 PDF_DPI = 300
-TAKEN = ("TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF")
+TAKEN = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""In the order in which Pillow tries them: what it has loaded already comes first."""
 FORMATS = "PNG, TIFF, JPEG, WebP, BMP, GIF or PDF"
 INK_LEVEL = 128  # a pixel of a normalised page that is darker is ink beyond doubt
 
