@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint wheel-check docs clean
+.PHONY: demo test lint wheel-check package-check docs clean
 
 demo: $(VENV)/base.stamp  ## index the sample, search it with a drawing, show the result
 	@mkdir -p demo
@@ -22,6 +22,9 @@ lint: $(VENV)/dev.stamp  ## style and types
 
 wheel-check: $(VENV)/dev.stamp  ## build the wheel, install it alone, search from another folder
 	PYTHON=$(PYTHON) BUILDER=$(BIN)/python bash .ci/wheel-check
+
+package-check: $(VENV)/dev.stamp  ## wheel and sdist, each alone on every Python that is here: minutes
+	BUILDER=$(BIN)/python $(BIN)/python .ci/package-check
 
 docs: $(VENV)/docs.stamp  ## the pages of docs as a site, in site/: open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -192,9 +192,7 @@ def reproduce(
             track=track,
         )  # fmt: skip
     settings = ExportSettings(formats=line.formats, int8=True, limits=Limits())
-    link = before / "cache"
-    if not link.exists():
-        link.symlink_to(cache.resolve())  # an export looks for the drawings in the run's own folder
+    _lend(cache, before / "cache")
     result = export_run(before, out / "bundles", settings, name=line.name, track=track, tell=tell)
     for bundle in result.bundles if line.calibrated_on and validation else ():
         assert line.split is not None
@@ -207,6 +205,16 @@ def reproduce(
             track=track,
         )
     return result.bundles
+
+
+def _lend(cache: Path, place: Path) -> None:
+    """Let a run have the drawings of all in its own folder: an export looks for them there."""
+    if place.exists():
+        return
+    try:
+        place.symlink_to(cache.resolve(), target_is_directory=True)
+    except OSError:  # Windows lets few make links, and a stick has none
+        shutil.copytree(cache, place)
 
 
 def _any_of(parts: Sequence[Keep], number: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.line import Line, reproduce
+from distill.line import Line, _lend, reproduce
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import load_encoder
 from edge_retrieval.errors import ConfigError
@@ -173,3 +173,18 @@ def test_a_recipe_may_go_on_from_the_passes_of_another(recipe: Path) -> None:
     third.write_text(f'after = "recipe.toml"\n{PASS}')
     with pytest.raises(ConfigError, match="after another recipe itself"):
         Line.load(third)
+
+
+def test_a_run_has_the_drawings_also_where_no_links_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    (tmp_path / "cache" / "made").mkdir(parents=True)
+    (tmp_path / "cache" / "made" / "squares.npy").write_bytes(b"drawings")
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    for _ in range(2):  # what is there already is left
+        _lend(tmp_path / "cache", tmp_path / "run" / "cache")
+    assert (tmp_path / "run" / "cache" / "made" / "squares.npy").read_bytes() == b"drawings"
