@@ -384,6 +384,38 @@ def test_something_else_that_writes_into_the_collection_is_told(
     assert push(small, address) == (0, 1, 12, 36)
 
 
+def test_a_server_that_misplaces_figures_is_told(
+    small: Register, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus 2.3.5 did, where figures were upserted: each was there, and no filter found it."""
+    count = Collection.count
+
+    def misplaced(self: Collection, expression: str = "") -> int:
+        return count(self, expression) - ("12" in expression)
+
+    monkeypatch.setattr(Collection, "count", misplaced)
+    with pytest.raises(StoreError, match=r'it holds 8 figures, not 9 class in \["12"\]'):
+        push(small, address)
+    with pytest.raises(StoreError, match="a push into it was not finished"):
+        open_store(address, small)
+
+
+def test_a_store_that_names_too_few_designs_costs_no_hit(
+    register: Register, store: FoundInStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = Collection.search
+
+    def half(self: Collection, *asked: Any) -> Any:
+        return [type(one)(one[0][:9], one[1][:9]) for one in searched(self, *asked)]
+
+    monkeypatch.setattr(Collection, "search", half)
+    for flat in ("hnsw", "flat"):
+        monkeypatch.setitem(store.stamp, "index", flat)
+        found, true = both(register, store, "USD0000003", 1, filters=Filters(classes=["06"]))
+        assert found.hits == true.hits
+    assert overlap_with(store, register, figures=3, least=10_000).too_few == 3
+
+
 def test_a_store_that_cannot_be_reached_or_opened_is_told_in_one_line(
     small: Register, tmp_path: Path
 ) -> None:

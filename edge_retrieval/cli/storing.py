@@ -113,7 +113,8 @@ def _measured(register: Register, address: Address, figures: int = 100) -> Overl
 def _as_data(measured: Overlap | None) -> dict[str, Any] | None:
     if measured is None:
         return None
-    return {"all": measured.all, "class": measured.class_, "figures": measured.figures}
+    told = measured._asdict()
+    return {"all": told.pop("all"), "class": told.pop("class_"), **told}
 
 
 def _say_overlap(measured: Overlap | None) -> None:
@@ -123,3 +124,6 @@ def _say_overlap(measured: Overlap | None) -> None:
     answer(f"overlap@10: {measured.all:.3f} without a filter ({by})")
     if measured.class_ is not None:
         answer(f"overlap@10: {measured.class_:.3f} within a class")
+    if measured.too_few:
+        times = count(measured.too_few, "search").replace("searchs", "searches")
+        answer(f"in {times} it named too few designs, and the register was searched")

@@ -46,6 +46,11 @@ def expression_of(columns: Columns, chosen: Chosen, filters: Filters) -> str:
     return " and ".join(_parts(columns, chosen, filters))
 
 
+def in_class(name: str) -> str:
+    """Return the expression for all figures of a class, by its text as the store keeps it."""
+    return f"class in {_texts({name})}"
+
+
 def _parts(columns: Columns, chosen: Chosen, filters: Filters) -> Iterator[str]:
     designs = np.unique(columns.design_of[chosen.rows])
     if filters.classes or filters.not_classes:

@@ -7,6 +7,7 @@ is there with what ought to be.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,17 @@ from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
 from edge_retrieval.store.address import Address
 from edge_retrieval.store.collection import INDEXES, Collection
-from edge_retrieval.store.rows import SCHEMA, entities, keys_of
+from edge_retrieval.store.expressions import in_class
+from edge_retrieval.store.rows import SCHEMA, class_text, entities, keys_of
 
 AT_ONCE = 1_000
 """Figures added in one call: a message of a megabyte."""
 
 KEPT_SHARE = 0.5
 """If less of a collection would stay, it is taken for another register's."""
+
+CLASSES = 64
+"""So many of the largest classes are counted after a push."""
 
 UNFINISHED: dict[str, Any] = {"contents": "", "snapshot": "", "designs": 0, "figures": 0}
 """What a stamp says while a push is at work."""
@@ -98,7 +103,7 @@ def push(
             _remove(collection, gone, track)
             _add(register, collection, wanted[missing], rows[missing], track)
             collection.settle()
-            _check(collection, len(wanted))
+            _check(collection, register, rows)
         collection.put_stamp(stamp | done)
         return Pushed(added, len(gone), done["designs"], len(wanted))
 
@@ -175,11 +180,27 @@ def _add(
         collection.add(list(entities(register, keys[piece].tolist(), rows[piece])))
 
 
-def _check(collection: Collection, figures: int) -> None:
-    """Hold what the store counts against what it ought to hold."""
-    counted = collection.count()
-    if counted != figures:
-        raise StoreError(
-            f"{collection.address}: it holds {counted:,} figures, not {figures:,}",
-            hint="see that nothing else writes to it, and push again",
-        )
+def _check(collection: Collection, register: Register, rows: NDArray[np.int64]) -> None:
+    """Hold what the store counts, in all and in each class, against what it ought to hold.
+
+    Args:
+        collection: What was filled.
+        register: From what.
+        rows: Of all its living figures.
+    """
+    columns = register.columns
+    nodes = np.bincount(columns.node[columns.design_of[rows]], minlength=len(columns.paths))
+    wanted: Counter[str] = Counter()
+    for path, figures in zip(columns.paths, nodes.tolist(), strict=True):
+        wanted[class_text(path)] += figures
+    said = {"": len(rows)}
+    for name, figures in wanted.most_common(CLASSES):
+        said[in_class(name)] = figures
+    for expression, figures in said.items():
+        counted = collection.count(expression)
+        if counted != figures:
+            raise StoreError(
+                f"{collection.address}: it holds {counted:,} figures, not {figures:,}"
+                f" {expression}".rstrip(),
+                hint="see that nothing else writes to it, and push again",
+            )

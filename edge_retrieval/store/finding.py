@@ -31,6 +31,9 @@ class StoreIndex:
         flat: The store compares everything: its answer is exact.
         local: Searches the register, exactly.
         names: Places of designs whose number the store keeps in another form.
+
+    Attributes:
+        too_few: How often the register had to be searched.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class StoreIndex:
         self._flat = flat
         self._local = local
         self._names = names
+        self.too_few = 0
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -79,6 +83,7 @@ class StoreIndex:
         for query, found in zip(queries, first, strict=True):
             answer = self._answer(query, found, limit, k, rows, without, groups)
             if answer is None:
+                self.too_few += 1
                 answer = self._local.rank(
                     query[None], k, rows=rows, without=without, groups=groups
                 )[0]
@@ -101,14 +106,19 @@ class StoreIndex:
             scores = cosines(self._vectors, members, query)
             best = best_of_each(members, scores, k, groups)
             whole = len(found.designs) < limit  # the store has no more
-            if len(best[0]) == k and (not self._flat or whole or self._proves(best, found)):
-                return best
-            if whole and self._flat:
+            proved = not self._flat or (
+                len(found.designs) >= self._candidates(rows) if whole else self._proves(best, found)
+            )
+            if proved and (len(best[0]) == k or (whole and self._flat)):
                 return best
             if whole or limit == MOST:
                 return None
             limit = min(MOST, MORE * limit)
             [found] = self._collection.search(query[None], limit, self._expression)
+
+    def _candidates(self, rows: NDArray[np.int64] | None) -> int:
+        """Return how many figures the store ought to have found, at least."""
+        return self._columns.figures_count if rows is None else len(rows)
 
     def _proves(self, best: Ranked, found: Found) -> bool:
         """Tell whether no figure that a brute-force search left out can be among the best."""

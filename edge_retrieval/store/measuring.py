@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from edge_retrieval.plan import Plan, RegisterVectors
 from edge_retrieval.plan import plan as local_plan
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
+from edge_retrieval.store.finding import StoreIndex
 from edge_retrieval.store.planning import COMPARED, FoundInStore
 
 NEAREST, FIGURES = 10, 100
@@ -26,11 +27,14 @@ class Overlap(NamedTuple):
         class_: Of searches in the query's own class, where it is so large that the store is asked;
             None: none is.
         figures: How many figures of the register were searched with.
+        too_few: In how many of all these searches the store named too few designs, so that the
+            register was searched.
     """
 
     all: float
     class_: float | None
     figures: int
+    too_few: int = 0
 
 
 def overlap_with(
@@ -60,14 +64,20 @@ def overlap_with(
     whole = store.always(register, everything, Filters())
     shares: list[float] = []
     inside: list[float] = []
+    plans = [whole]
     for row in track(asked.tolist(), "Measuring", len(asked)):
         shares.append(_share(register, row, whole, everything))
         path = columns.paths[columns.node[columns.design_of[row]]]
         filters = Filters(classes=path[:1])
         if path and len((own := filters.choose(columns, where=register.folder)).rows) > least:  # type: ignore[arg-type]  # a filter gives rows
-            inside.append(_share(register, row, store.always(register, own, filters), own))
-    mean = float(np.mean(shares)) if shares else 1.0
-    return Overlap(mean, float(np.mean(inside)) if inside else None, len(asked))
+            plans.append(store.always(register, own, filters))
+            inside.append(_share(register, row, plans[-1], own))
+    return Overlap(
+        float(np.mean(shares)) if shares else 1.0,
+        float(np.mean(inside)) if inside else None,
+        len(asked),
+        sum(cast(StoreIndex, plan.searcher).too_few for plan in plans),
+    )
 
 
 def _share(register: Register, row: int, plan: Plan, chosen: Chosen) -> float:
