@@ -466,6 +466,8 @@ def test_the_site_is_built_and_needs_nothing_from_elsewhere(tmp_path: Path) -> N
         loads += re.findall(r"<link[^>]*\shref=[\"']?([^\"'\s>]+)", html)
         assert not [url for url in loads if re.match(r"(https?:)?//", url)], name
         assert "<!-- made:" not in html, name
+        if f"{Path(name).stem}.md" in PAGES:
+            assert 'role="dialog" aria-label=' in html, f"{name}: the search has no name"
     for command_name in ("edge-ret search", "edge-ret register verify"):
         assert command_name in built["commands.html"]
     assert "edge_retrieval.Session" in built["python.html"]

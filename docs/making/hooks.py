@@ -31,6 +31,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return MADE.sub(lambda found: MAKERS[found[1]](), markdown)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the theme's search for those who hear the page; called by mkdocs for every page."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')
+
+
 def commands() -> str:
     """Return a section for each command that can be called."""
     import typer
