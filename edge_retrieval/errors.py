@@ -20,6 +20,8 @@ Each says what, where, and (as `hint`) what to do next. They are raised deep and
 
 from __future__ import annotations
 
+import errno
+
 
 class EdgeRetrievalError(Exception):
     """An error that a user can fix.
@@ -48,6 +50,20 @@ LIES = (
 
 class ConfigError(EdgeRetrievalError):
     """A setting that does not exist or makes no sense."""
+
+
+MORE_MEMORY = (
+    "close other programs; index with --jobs 1, search with fewer drawings at once: 512 MB are"
+    " enough for that"
+)
+"""What to do where memory ends."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, of whatever library, says that no memory is left."""
+    said = ("Cannot allocate memory", "failed to map segment", "bad_alloc", "start new thread")
+    short = getattr(error, "errno", None) == errno.ENOMEM
+    return short or isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 class MissingExtraError(EdgeRetrievalError):

@@ -10,21 +10,28 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, BinaryIO
 
 from edge_retrieval.errors import ConfigError
 
 MAX_PIXELS = 120_000_000
 """An A0 sheet at 300 dpi has 139 million, a patent page 8.4 million."""
 MAX_PAGES = 500
+PAGES_TOGETHER = 40
+"""500 pages of a patent hold 35 times the pixels that one may have."""
+MAX_FIGURES = 2_000
+"""A sheet of patents has fewer than 20; a page of dots has thousands."""
 MAX_MB = 512
 """Above it, what is read into memory in one piece is a mistake or a bomb."""
 MAX_DEPTH = 4
 """A weekly tar of ZIPs in a ZIP is 3 archives deep."""
 MAX_MEMBERS = 1_000_000
 MAX_ELEMENTS = 2_000_000
+MAX_SECONDS = 60
 MAX_ROWS = 5_000_000
 MAX_OBJECT = 8 << 20
+PIECE = 1 << 20
+"""Bytes that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,10 @@ class Limits:
 
     Attributes:
         pixels: Of a page, before it is unpacked.
-        pages: Of a file.
+        pages: Of a file; together they hold at most `PAGES_TOGETHER` times `pixels`.
+        figures: Of a file, and boxes that a source gives for it.
         mb: MiB of a file, or of a member of an archive, that is held in memory.
+        seconds: To render a page of a PDF.
         depth: Archives in archives.
         members: Of an archive.
         elements: Of an XML document.
@@ -44,7 +53,9 @@ class Limits:
 
     pixels: int = MAX_PIXELS
     pages: int = MAX_PAGES
+    figures: int = MAX_FIGURES
     mb: int = MAX_MB
+    seconds: int = MAX_SECONDS
     depth: int = MAX_DEPTH
     members: int = MAX_MEMBERS
     elements: int = MAX_ELEMENTS
@@ -88,6 +99,18 @@ def within(limits: Limits) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(before)
+
+
+def read_within(file: BinaryIO) -> bytes:
+    """Return what a file holds, and at most one byte more than may be held of it.
+
+    In pieces: memory for all that is asked for at once would be taken before anything is read.
+    """
+    pieces, left = [], current().bytes + 1
+    while left and (piece := file.read(min(left, PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def flag(name: str) -> str:

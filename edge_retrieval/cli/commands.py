@@ -17,7 +17,7 @@ import typer
 
 from edge_retrieval import __version__
 from edge_retrieval.cli.talk import EXIT_FIXABLE, one_line, say, some_stdout
-from edge_retrieval.errors import EdgeRetrievalError
+from edge_retrieval.errors import MORE_MEMORY, EdgeRetrievalError, is_out_of_memory
 
 ABOUT = """Find the registered designs that look like a drawing: offline, on this machine.
 
@@ -191,4 +191,10 @@ def run() -> None:
         # Not through rich: it wraps long paths and eats [...].
         say(f"error: {one_line(str(error))}")
         say(f"hint: {one_line(error.hint)}")
+        raise SystemExit(EXIT_FIXABLE) from None
+    except (MemoryError, OSError, ImportError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        say("error: there is not enough memory for this")
+        say(f"hint: {MORE_MEMORY}")
         raise SystemExit(EXIT_FIXABLE) from None

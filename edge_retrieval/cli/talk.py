@@ -318,9 +318,9 @@ def read_drawing(path: Path) -> bytes:
 
 def _within_limits(file: BinaryIO, where: str) -> bytes:
     """Read a file, and no more of it than may be held."""
-    from edge_retrieval.limits import current, raising
+    from edge_retrieval.limits import current, raising, read_within
 
-    data = file.read(current().bytes + 1)
+    data = read_within(file)
     if len(data) > current().bytes:
         raise DrawingError(f"{where}: {current().too_large()}", hint=raising("mb"))
     return data

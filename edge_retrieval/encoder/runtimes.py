@@ -11,7 +11,7 @@ from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.drawing import Preprocessing
 from edge_retrieval.encoder.prepared import prepared_session
-from edge_retrieval.errors import BundleError, ConfigError
+from edge_retrieval.errors import MORE_MEMORY, BundleError, ConfigError, is_out_of_memory
 from edge_retrieval.provenance import available_cores
 
 INPUT, OUTPUT = "images", "embeddings"
@@ -245,6 +245,8 @@ def _checked(embeddings: Embeddings, where: str, shape: tuple[int, int]) -> Embe
 
 
 def _cannot_run(where: str, runtime: str, error: Exception) -> BundleError:
+    if is_out_of_memory(error):
+        return BundleError(f"{where}: not enough memory for {runtime} to run it", hint=MORE_MEMORY)
     reason = " ".join(str(error).split())[:300]
     return BundleError(
         f"{where}: {runtime} cannot run it: {reason}",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import BinaryIO
 
-from edge_retrieval.limits import current
+from edge_retrieval.limits import current, read_within
 
 TAR_SUFFIXES = {
     ".tar.gz": "gz",
@@ -68,7 +68,7 @@ def _whole(opener: Opener, kind: str) -> bytes:
     module = lzma if kind == "xz" else bz2
     with opener.opened() as file:
         try:
-            data: bytes = module.open(file).read(current().bytes + 1)
+            data = read_within(module.open(file))
         except lzma.LZMAError as error:
             raise OSError(str(error)) from None
     if len(data) > current().bytes:

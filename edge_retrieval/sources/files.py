@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edge_retrieval.errors import DrawingError
-from edge_retrieval.limits import current, flag, raising
+from edge_retrieval.limits import current, flag, raising, read_within
 from edge_retrieval.sources.archives import Place, members, read_place
 from edge_retrieval.sources.compressed import TAR_SUFFIXES
 from edge_retrieval.sources.design import Problem
@@ -204,7 +204,7 @@ def _joined(parts: tuple[str, ...], inner: tuple[str, ...]) -> tuple[str, ...]:
 def _read_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(current().bytes + 1)
+            data = read_within(file)
     except OSError as error:
         raise DrawingError(
             f"{path}: cannot be read: {error.strerror}", hint="check that it exists and its rights"
