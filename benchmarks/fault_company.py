@@ -232,7 +232,9 @@ def peaks(playing: Playing) -> dict[str, int]:
         with start(words, folder, {"peak": str(told)}) as process:
             done = ended(process)
         assert not done.code, done.err
-        found[words[0]] = int(told.read_text(encoding="ascii"))
+        peak = found[words[0]] = int(told.read_text(encoding="ascii"))
+        wrong = "" if peak < fault_scenes.ENOUGH else "more than it may"
+        playing.note("memory with the bundle that ships", f"{words[0]} held {peak}", 0, wrong)
     shutil.rmtree(folder)
     return found
 

@@ -37,6 +37,9 @@ LAYER = Path(__file__).with_name("fault_layer.py")
 REGISTER = "register"
 HELD, NEW, OTHERS = 24, 80, 8  # designs in the register, of the source, of the register to merge
 PATIENCE = 120.0
+ENOUGH = 512 << 20
+"""Bytes of memory with which index and search work."""
+
 SIDES = ("-wal", "-shm", "-journal")  # of a database whose log found no room
 UNFINISHED = r"\.(part|partial|new|making)$|\.part\.onnx$|\.(new|old)-[0-9a-f]{12}(/|$)|^tmp/"
 Content = dict[str, int]
