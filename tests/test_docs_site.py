@@ -54,6 +54,7 @@ NOT_RUN: dict[str, list[str]] = {
         "it needs a Pi",
     ],
     "supply-chain.md": ["it needs a key of yours"],
+    "scale.md": ["a cluster is needed", "it needs a store"],
     "train.md": [
         "it is a download of many gigabytes",
         "it takes hours",
@@ -311,14 +312,44 @@ def test_every_extra_that_is_installed_exists() -> None:
     for text in PAGES.values():
         for extras in re.findall(r"pip install [^\n`]*\[([a-z0-9,]+)\]", text):
             named |= set(extras.split(","))
-    assert named
-    assert named <= project["optional-dependencies"].keys()
+    extras = project["optional-dependencies"].keys()
+    assert named <= extras
+    assert extras - {"dev", "bench"} <= named, "say on a page what an extra is for"
 
 
 def test_every_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     for block in BLOCKS:
         assert set(re.findall(r"^(?:\$ )?make ([a-z-]+)", block.text, flags=re.M)) <= targets
+
+
+# Formats
+
+
+def listed(heading: str) -> set[str]:
+    """Return what the first columns of the tables below a heading of docs/formats.md name."""
+    section = PAGES["formats.md"].partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| ([^|]*) \|", section, flags=re.M)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_the_page_of_formats_names_every_key_that_is_written(files: Path, tmp_path: Path) -> None:
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    with working_in(tmp_path):
+        asked = ["search", "front.png", "side.png", "-r", "my-register", "--json"]
+        code, out, shown = call([*asked, "--record", "record.json"])
+        assert code == 0, shown
+        code, _, shown = call(["watch", "week-48/", "--against", "my-portfolio", "-o", "w"])
+        assert code == 0, shown
+        told = json.loads(out)
+        record = json.loads(Path("record.json").read_text(encoding="utf-8"))
+        watched = json.loads(Path("w/watch.json").read_text(encoding="utf-8"))
+        manifest = json.loads(Path("bundles/mine-int8/bundle.json").read_text(encoding="utf-8"))
+    [result] = told["results"]
+    assert set(told) | set(result) | set(result["hits"][0]) == listed("Results as JSON")
+    assert set(record) == listed("Records")
+    assert set(watched) == listed("watch.json")
+    assert {"schema", "files", "fingerprint"} <= set(manifest)
 
 
 # Links
