@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -25,6 +27,7 @@ from edge_retrieval.cli.talk import write_text
 from edge_retrieval.errors import ConfigError, EdgeRetrievalError, RegisterError
 from edge_retrieval.index import pass_file
 from edge_retrieval.index.coding import Coding
+from edge_retrieval.limits import Limits, read_within, within
 from edge_retrieval.register import Register, adding
 from edge_retrieval.register.repairing import faults_of, repair
 from edge_retrieval.sources.design import Design
@@ -315,6 +318,53 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch)
         cli.main()
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("numpy.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_memory_that_ends_is_told_with_what_helps(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends(only: str) -> None:
+        raise error
+
+    monkeypatch.setattr("edge_retrieval.cli.commands.application", ends)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "error: there is not enough memory for this"
+    assert told[1].startswith("hint: close other programs; index with --jobs 1")
+
+
+def test_an_error_of_another_kind_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(only: str) -> None:
+        raise RuntimeError("our own mistake")
+
+    monkeypatch.setattr("edge_retrieval.cli.commands.application", ends)
+    with pytest.raises(RuntimeError, match="our own mistake"):
+        cli.main()
+
+
+def test_a_small_file_takes_no_more_memory_than_a_piece() -> None:
+    asked = []
+
+    class Asked(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            asked.append(size or 0)
+            return super().read(size)
+
+    with within(Limits(mb=2)):
+        assert read_within(Asked(b"drawing")) == b"drawing"
+        assert len(read_within(Asked(bytes(5 << 20)))) == (2 << 20) + 1
+    assert max(asked) <= 1 << 20
 
 
 def command(place: Path, *words: str, told: dict[str, Any] | None = None) -> subprocess.Popen[str]:
