@@ -194,9 +194,9 @@ def _told(name: str, parts: Sequence[str], here: Mapping[str, str], *, direct: b
 
 def licence_of(told: metadata.PackageMetadata) -> tuple[str, str]:
     """Return the licence that metadata tell, and by which of their fields."""
-    if expression := (told.get("License-Expression") or "").strip():
+    if expression := _field(told, "License-Expression"):
         return expression, "License-Expression"
-    written = (told.get("License") or "").strip()
+    written = _field(told, "License")
     if written.upper() in ("UNKNOWN", "NONE"):
         written = ""
     if written and "\n" not in written and len(written) <= LONGEST:
@@ -213,6 +213,11 @@ def licence_of(told: metadata.PackageMetadata) -> tuple[str, str]:
     return NOT_TOLD, ""
 
 
+def _field(told: metadata.PackageMetadata, name: str) -> str:
+    values = told.get_all(name) or [""]
+    return str(values[0]).strip()
+
+
 def _by_its_file(distribution: metadata.Distribution) -> tuple[str, str]:
     """Return how the first licence file begins, and its name."""
     for name in distribution.metadata.get_all("License-File") or ():
@@ -225,7 +230,7 @@ def _by_its_file(distribution: metadata.Distribution) -> tuple[str, str]:
 
 def home_of(told: metadata.PackageMetadata) -> str:
     """Return the home page that metadata name; "" where they name none."""
-    if (home := (told.get("Home-page") or "").strip()) and home.upper() != "UNKNOWN":
+    if (home := _field(told, "Home-page")) and home.upper() != "UNKNOWN":
         return home
     named: dict[str, str] = {}
     for line in told.get_all("Project-URL") or ():

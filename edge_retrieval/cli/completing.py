@@ -47,7 +47,7 @@ def script_of(shell: str, environment: Mapping[str, str]) -> str:
     Raises:
         ConfigError: There is no such shell, or none is known.
     """
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     from edge_retrieval.cli.commands import COMPLETING
 
@@ -57,11 +57,12 @@ def script_of(shell: str, environment: Mapping[str, str]) -> str:
             f"no shell is called {shell!r} here" if shell else "which shell it is for is unknown"
         )
         raise ConfigError(known, hint=HINT)
-    return get_completion_script(prog_name="edge-ret", complete_var=COMPLETING, shell=shell)
+    script: str = get_completion_script(prog_name="edge-ret", complete_var=COMPLETING, shell=shell)
+    return script
 
 
 def _shell_here(environment: Mapping[str, str]) -> str:
-    import shellingham  # typer's
+    import shellingham  # type: ignore[import-untyped]  # typer's
 
     with contextlib.suppress(shellingham.ShellDetectionFailure, OSError):
         name, _ = shellingham.detect_shell()
