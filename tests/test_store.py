@@ -166,7 +166,7 @@ def test_a_store_finds_what_the_register_does_with_the_same_scores_to_the_last_b
     shares = []
     for number, views in itertools.product(("USD0000003", "USD0000077"), (1, 3)):
         found, true = both(register, store, number, views, filters=filters)
-        assert found.store == "designs"
+        assert found.store == "edge_ret"
         assert not found.exact
         assert (found.compared_designs, found.undated) == (true.compared_designs, true.undated)
         scores = {hit.design.number: (hit.score, hit.pair, hit.figure) for hit in true.hits}
@@ -188,7 +188,7 @@ def test_no_expression_leaves_out_what_the_filter_keeps(
         chosen = filters.choose(register.columns, where=register.folder)
         said = expression_of(register.columns, chosen, filters)
         client = store.collection._client
-        told = client.query("designs", filter=said, output_fields=["design"], limit=16_384)
+        told = client.query("edge_ret", filter=said, output_fields=["design"], limit=16_384)
         left = {one["design"] for one in told}
         rows = register.living_rows() if chosen.rows is None else chosen.rows
         numbers = {register.columns.number(one) for one in register.columns.design_of[rows]}
@@ -222,7 +222,7 @@ def test_the_answer_says_that_it_is_approximate_and_how_good_it_was_measured_to_
 ) -> None:
     found, _ = both(register, store, "USD0000003", 1)
     assert found.statement == (
-        "approximate: the store designs found candidates among 119 designs (952 figures)"
+        "approximate: the store edge_ret found candidates among 119 designs (952 figures)"
     )
     measured = overlap_with(store, register, figures=12, least=100)
     assert measured.figures == 12
@@ -362,7 +362,7 @@ def test_another_encoder_another_register_and_another_collection_are_refused(
     with pytest.raises(StoreError, match="its schema is 99"):
         push(small, address)
     with Collection(address) as collection:
-        collection._client.alter_collection_properties("designs", {"edge_ret": "[]"})
+        collection._client.alter_collection_properties("edge_ret", {"edge_ret": "[]"})
     with pytest.raises(StoreError, match="edge-ret did not make this collection"):
         push(small, address)
 
@@ -453,11 +453,11 @@ def test_a_store_without_its_extra_is_told(
 
 
 def test_addresses_are_read_and_others_refused() -> None:
-    assert read_address("milvus:a/b.db") == Address("a/b.db", "designs")
+    assert read_address("milvus:a/b.db") == Address("a/b.db", "edge_ret")
     assert read_address("milvus:http://h:19530#x") == Address("http://h:19530", "x")
     assert read_address("milvus:https://h.example/", "y") == Address("https://h.example", "y")
     assert str(read_address("milvus:http://[::1]:1#z")) == "milvus:http://[::1]:1#z"
-    assert str(read_address("milvus:a.db#designs")) == "milvus:a.db"
+    assert str(read_address("milvus:a.db#edge_ret")) == "milvus:a.db"
     for wrong in ("a.db", "milvus:", "milvus:a.txt", "milvus:ftp://h", "milvus:http://h:1/x/y"):
         with pytest.raises(ConfigError, match="is no store"):
             read_address(wrong)
@@ -482,10 +482,10 @@ def test_a_record_of_such_a_search_replays_with_the_store_and_without(
     made = make_record(results, register=register, asked=asked, drawings=drawings)
     record = read_record(record_text(made).encode(), where="record.json")
     [told] = record["results"]
-    assert told["statement"].startswith("approximate: the store designs found candidates")
-    assert (told["exact"], told["store"]) == (False, "designs")
+    assert told["statement"].startswith("approximate: the store edge_ret found candidates")
+    assert (told["exact"], told["store"]) == (False, "edge_ret")
     assert record["search"]["store"] == {
-        "collection": "designs",
+        "collection": "edge_ret",
         "server": store.collection.server,
         "index": "hnsw",
         "overlap": None,
@@ -494,7 +494,7 @@ def test_a_record_of_such_a_search_replays_with_the_store_and_without(
     for where in (store, None):
         found = replay(record, register, encoder, store=where)
         assert found.identical, found.changes
-    assert any("the store designs found the candidates" in note for note in found.notes)
+    assert any("the store edge_ret found the candidates" in note for note in found.notes)
     missed = json.loads(json.dumps(record))
     del missed["results"][0]["hits"][0]  # as if the store had not found it
     found = replay(missed, register, encoder)
@@ -535,5 +535,5 @@ def test_a_copy_of_the_register_has_the_same_store(
     with Register.open(tmp_path / "copy") as copy:
         again = FoundInStore(store.collection, copy)
         chosen = Filters().choose(copy.columns, where=copy.folder)
-        assert again.plan(copy, chosen, Filters()).store == "designs"
+        assert again.plan(copy, chosen, Filters()).store == "edge_ret"
         assert local_plan(copy, chosen).store == ""

@@ -21,7 +21,7 @@ AddressOption = Annotated[
     ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", help="The collection.", show_default="designs")
+    str | None, typer.Option("--name", help="The collection.", show_default="edge_ret")
 ]
 
 

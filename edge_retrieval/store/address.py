@@ -9,7 +9,7 @@ from typing import NamedTuple
 from edge_retrieval.errors import ConfigError
 
 SCHEME = "milvus:"
-COLLECTION = "designs"
+COLLECTION = "edge_ret"
 """The collection's name, where none is given."""
 
 FORMS = "write milvus:FILE.db, milvus:http://HOST:19530 or milvus:https://HOST, and #NAME behind it"

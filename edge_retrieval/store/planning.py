@@ -136,7 +136,7 @@ class FoundInStore:
             said = said if len(said) <= SHOWN else said[: SHOWN - 3] + "..."
             steps.append(Step("filter in the store", many, 0, said))
             steps.append(Step("filter in the register", many, 0, "it decides what is left"))
-        why = "every figure of the designs that it names, from the register"
+        why = "about so many: all figures of the designs that it names, from the register"
         steps.append(Step("read and score in float64", LEAST, LEAST * register.bundle.dim * 4, why))
         overlap = None if flat else self._overlap(filters)
         return Plan(index, flat, overlap, tuple(steps), self.name)
