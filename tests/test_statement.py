@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -190,7 +191,9 @@ def commands_of_docs() -> str:
     return block.partition("\n")[2]
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen here")
+@pytest.mark.skipif(
+    os.name != "posix" or shutil.which("ssh-keygen") is None, reason="no ssh-keygen here"
+)
 def test_the_commands_that_docs_give_sign_a_statement_and_find_a_changed_one(
     bundle: Bundle, tmp_path: Path
 ) -> None:
