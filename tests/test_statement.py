@@ -30,6 +30,7 @@ from edge_retrieval.statement import (
 from tests import fakes
 
 ROOT = Path(__file__).parents[1]
+PINNED = ROOT / "tests" / "pinned"
 SHIPPED = ROOT / "models" / "small"
 ADA = "Ada <ada@example.org>"
 
@@ -65,6 +66,12 @@ def test_what_the_shipped_bundle_is_made_of_is_listed(tmp_path: Path) -> None:
     assert told["inputs"]["training.cut.sources[0]"] == provenance["training"]["cut"]["sources"][0]
     assert told["sources"] == provenance["training"]["sources"]
     assert told["versions"]["export"]["onnx"]
+
+
+def test_the_pinned_statement_is_read_for_ever_and_fits_the_pinned_bundle() -> None:
+    read = read_statement(PINNED / "statement-1.json")
+    assert (read.by, read.at[:4]) == ("Ada Lovelace <ada@example.org>", "2026")
+    assert what_differs(Bundle.open(PINNED / "bundle-2"), read) == ""
 
 
 def test_the_bundle_that_ships_is_the_one_that_is_stated() -> None:
