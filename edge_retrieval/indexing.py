@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from edge_retrieval.preparing import prepare
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.provenance import available_cores
 from edge_retrieval.register import AddResult, Register, is_register
+from edge_retrieval.register.cutters import SheetCutters
 from edge_retrieval.sources import Design, Problem, expected_designs, open_source
+
+Spread = Callable[[Bundle, str], contextlib.AbstractContextManager[SheetCutters]]
+"""Gives, for a bundle and a backend, who cuts and embeds sheets: workers elsewhere."""
 
 LOOK_AHEAD = 32
 """Designs that are read before a register is made: their labels tell how deep its taxonomy is."""
@@ -58,6 +63,7 @@ def index(
     track: Track = silent,
     choose_backend: Callable[[Bundle], str | None] | None = None,
     slower: Callable[[RegisterError | MissingExtraError], None] | None = None,
+    spread: Spread | None = None,
 ) -> AddResult:
     """Read designs from a source, embed their figures, keep them in a register.
 
@@ -76,6 +82,8 @@ def index(
         choose_backend: Chooses it once the bundle is open, instead of `backend`.
         slower: Told why a cache that makes searching faster could not be made; the register is
             whole without.
+        spread: Has sheets cut and embedded by others: a `scale.Spreading`. The register becomes
+            the same.
 
     Returns:
         What was added, and what could not be read.
@@ -104,13 +112,17 @@ def index(
         encoding = cut_like(made, _bundle(bundle) if bundle else made.bundle, dim)
     try:
         backend = choose_backend(encoding) if choose_backend else backend
-        result = made.add(
-            Counted(itertools.chain(first, designs), total or 0),
-            load_encoder(encoding, backend=backend),
-            track=track,
-            source=source.resolve().name,
-            jobs=jobs or available_cores(),
-        )
+        with contextlib.ExitStack() as stack:
+            encoder = load_encoder(encoding, backend=backend)
+            spreading = spread and stack.enter_context(spread(encoding, encoder.backend))
+            result = made.add(
+                Counted(itertools.chain(first, designs), total or 0),
+                encoder,
+                track=track,
+                source=source.resolve().name,
+                jobs=jobs or available_cores(),
+                cutters=spreading,
+            )
         _make_caches(made, track, slower)
         if is_new and made.designs_count == 0:
             many = len(result.problems) + len(result.notes)

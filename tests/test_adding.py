@@ -228,6 +228,22 @@ def test_no_more_is_held_than_so_many_sheets_and_bytes(sheets: int, sizes: list[
     assert most <= sheets
 
 
+@pytest.mark.parametrize("designs", [1, 3])
+def test_so_many_designs_are_held_where_that_is_asked_for(designs: int) -> None:
+    begun: list[int] = []
+    ended = 0
+
+    def noted() -> Iterator[Step]:
+        for number in range(8):
+            begun.append(number)
+            assert len(begun) - ended <= designs
+            yield from steps_of([1 << 16] * 60)
+
+    for step in look_ahead(noted(), designs=designs):
+        ended += isinstance(step, End)
+    assert (len(begun), ended) == (8, 8)
+
+
 def test_sheets_are_read_only_so_far_ahead_of_what_is_committed(
     tmp_path: Path,
     bundle: Bundle,

@@ -49,6 +49,7 @@ LAYERS = (
         "causes",
         "licences",
         "statement",
+        "scale",
     ),
     ("server",),
     ("cli",),
@@ -62,7 +63,9 @@ LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in laye
 TRAINING = {"torch", "torchvision", "timm", "onnx", "onnxscript", "openvino", "nncf", "distill"}
 STORE = {"pymilvus", "milvus_lite", "grpc"}
 """What reaches a store elsewhere, where a user names one."""
-LAZY = TRAINING | STORE | {
+CLUSTER = {"distributed", "dask"}
+"""What gives work to workers elsewhere, where a user asks for it."""
+LAZY = TRAINING | STORE | CLUSTER | {
     "hnswlib", "matplotlib", "onnxruntime", "pyarrow", "pypdfium2", "starlette", "uvicorn",
 }  # fmt: skip
 """Never imported while a module of edge_retrieval is: absent from a device, or slow to load."""
@@ -280,7 +283,7 @@ print(json.dumps({"cli": after_cli, "all": sorted(sys.modules)}))
 def loaded() -> dict[str, set[str]]:
     """Names in sys.modules, after cli and after all, where only what every device has can load."""
     result = subprocess.run(
-        [sys.executable, "-c", PROBE, json.dumps(sorted(TRAINING | COMPILED))],
+        [sys.executable, "-c", PROBE, json.dumps(sorted(TRAINING | COMPILED | CLUSTER))],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -293,7 +296,7 @@ def loaded() -> dict[str, set[str]]:
 
 
 def test_every_module_can_be_imported_without_what_a_device_may_lack(loaded):
-    assert not loaded["all"] & (TRAINING | COMPILED)
+    assert not loaded["all"] & (TRAINING | COMPILED | CLUSTER)
     assert {f"edge_retrieval.{name}" for name in ("cli", "index", "metrics")} <= loaded["all"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,10 @@ from edge_retrieval.cli.talk import (
     say,
     show_problems,
 )
+from edge_retrieval.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_retrieval.scale import Spreading
 
 LIMITED = {"index": tuple(FLAGS)}
 
@@ -49,10 +53,43 @@ def index(
     ] = None,
     strict: StrictFlag = False,
     as_json: JsonFlag = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            help="Let workers cut and embed: processes (of this machine), or dask (of a cluster).",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            help="Of the Dask cluster: tcp://10.0.0.1:8786. Default: one of this machine alone.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Workers of this machine; as many as cores if not given."
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            "--work",
+            help="Folder that all workers see, for what is on its way; what is stopped midway is"
+            " taken up from it. Default: REGISTER.work",
+        ),
+    ] = None,
+    shard: Annotated[
+        int | None,
+        typer.Option("--shard", min=1, help="Designs that a worker is given at once. Default: 200"),
+    ] = None,
 ) -> None:
     """Read designs from SOURCE, embed their figures, keep them in a register.
 
-    Indexing the same files again adds nothing. Example: edge-ret index grants/ -o my-register
+    Indexing the same files again adds nothing; with workers the register is the same as without.
+    Examples: edge-ret index grants/ -o my-register; edge-ret index grants/ --engine processes
     """
     from edge_retrieval.cli.caching import say_slower
     from edge_retrieval.indexing import NothingReadError
@@ -60,6 +97,7 @@ def index(
     from edge_retrieval.register import Register, is_register
     from edge_retrieval.sources.design import counted
 
+    spread = _spreading(out, engine, scheduler, workers, work, shard, jobs)
     try:
         result = run_index(
             source,
@@ -71,6 +109,7 @@ def index(
             track=bar,
             choose_backend=lambda encoding: chosen_backend(encoding, backend),
             slower=say_slower,
+            spread=spread,
         )
     except NothingReadError as error:
         show_problems(error.result.notes, what="note")
@@ -130,3 +169,36 @@ def index(
     if result.problems:
         say(f"skipped: {count(len(result.problems), 'input')}")
         raise typer.Exit(EXIT_FIXABLE if strict else EXIT_SKIPPED)
+
+
+def _spreading(
+    out: Path,
+    engine: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    work: Path | None,
+    shard: int | None,
+    jobs: int | None,
+) -> Spreading | None:
+    """Return what gives the work to workers; None where none were asked for."""
+    if engine is None:
+        given = {"scheduler": scheduler, "workers": workers, "work": work, "shard": shard}
+        named = [f"--{name}" for name, value in given.items() if value is not None]
+        if named:
+            raise ConfigError(
+                f"{named[0]} says how workers work, and none were asked for",
+                hint="ask for them: --engine processes, or --engine dask",
+            )
+        return None
+    if jobs is not None:
+        raise ConfigError(
+            "--jobs says how many processes cut for one that embeds; workers do both",
+            hint="say how many workers: --workers",
+        )
+    from edge_retrieval.scale import SHARD, Spreading
+
+    # Beside the register, on the same disk, under a name that tells what it belongs to.
+    beside = Path(f"{out.resolve()}.work")
+    return Spreading(
+        engine, work or beside, scheduler=scheduler, workers=workers, shard=shard or SHARD
+    )

@@ -94,15 +94,20 @@ def make_ready(task: SheetTask, preprocessing: Preprocessing) -> list[ReadyFigur
 
 def serve() -> None:
     """Answer on standard output what is asked on standard input, until that ends."""
-    source = sys.stdin.buffer
-    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that nobody else's words get between
+    source, sink = streams()
     begin = receive(source)
     if begin is None:
         return
     preprocessing = Preprocessing.from_json(begin[0]["preprocessing"])
     with within(Limits(**begin[0]["limits"])):
         _answer(source, sink, preprocessing)
+
+
+def streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Return standard input, and what was standard output: nobody else writes to it any more."""
+    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that nobody else's words get between
+    return sys.stdin.buffer, sink
 
 
 def greet(sink: IO[bytes], preprocessing: Preprocessing, limits: Limits) -> None:

@@ -17,7 +17,7 @@ from edge_retrieval.encoder import Encoder
 from edge_retrieval.errors import ConfigError, DrawingError, RegisterError
 from edge_retrieval.progress import Track
 from edge_retrieval.register.ahead import Begin, End, Step, Taken, look_ahead
-from edge_retrieval.register.cutters import Cutters
+from edge_retrieval.register.cutters import Cutters, EmbeddedFigure, SheetCutters
 from edge_retrieval.register.database import Database
 from edge_retrieval.register.reading import has_sheet, read_design
 from edge_retrieval.register.records import AddResult, DesignRecord
@@ -68,6 +68,7 @@ class Adder:
         batch: Figures that are embedded together.
         jobs: Processes that cut sheets; 1 cuts them here.
         source: Name of what is indexed; kept with each new design.
+        cutters: Who cuts them instead, and may embed their figures too.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Adder:
         batch: int,
         jobs: int = 1,
         source: str = "",
+        cutters: SheetCutters | None = None,
     ) -> None:
         if batch < 1 or jobs < 1:
             raise ConfigError(f"a batch of {batch}, {jobs} jobs", hint="give 1 or more of each")
@@ -90,7 +92,7 @@ class Adder:
         self._depth = depth
         self._encoder = encoder
         self._batch = batch
-        self._cutters = Cutters(encoder.preprocessing, jobs)
+        self._cutters: SheetCutters = cutters or Cutters(encoder.preprocessing, jobs)
         self._ahead: set[str] = set()  # SHA-256 of sheets taken, but not committed
         self._done: list[str] = []  # of those, what has been done
         self._design: Design | None = None  # at hand, unless it was refused
@@ -115,7 +117,7 @@ class Adder:
 
     def _steps(self, designs: Iterable[Design | Problem]) -> Iterator[Step]:
         """Say what there is to do, and have the sheets cut: some way ahead of what is done."""
-        for item in designs:
+        for item in self._cutters.through(designs):
             if isinstance(item, Problem):
                 yield item
                 yield End()
@@ -139,11 +141,12 @@ class Adder:
         if not there and sha256 not in self._ahead and not self._known.holds(sha256, sheet):
             cut = self._cutters.submit(_task(sheet, data))
         self._ahead.add(sha256)
-        return Taken(sheet, data, sha256, cut)
+        many = self._cutters.designs_ahead is not None  # their bytes would fill the memory
+        return Taken(sheet, b"" if many else data, sha256, cut)
 
     def _added(self, designs: Iterable[Design | Problem]) -> Iterator[None]:
         """Do what there is to do, in order; yield after each item of the source."""
-        for step in look_ahead(self._steps(designs)):
+        for step in look_ahead(self._steps(designs), designs=self._cutters.designs_ahead):
             if isinstance(step, Note):
                 self._result.notes.append(Note(in_unicode(step.where), in_unicode(step.reason)))
             elif isinstance(step, Problem):
@@ -212,7 +215,7 @@ class Adder:
         if self._key is not None and has_sheet(self._database, self._key, taken.sha256):
             self._result.unchanged += 1
             return
-        figures: Sequence[KnownFigure | ReadyFigure]
+        figures: Sequence[KnownFigure | EmbeddedFigure | ReadyFigure]
         try:
             figures = self._reused(taken) if taken.cut is None else taken.cut.result()
         except DrawingError as error:
@@ -255,7 +258,7 @@ class Adder:
             self._commit()
             self._database.begin()
 
-    def _reused(self, taken: Taken) -> Sequence[KnownFigure | ReadyFigure]:
+    def _reused(self, taken: Taken) -> Sequence[KnownFigure | EmbeddedFigure | ReadyFigure]:
         """Return what the register holds of a sheet of the same bytes, or else cut it now."""
         if self._known.sheet_of(taken.sha256) in {p.record.sheet for p in self._pending}:
             self._commit()
@@ -263,7 +266,12 @@ class Adder:
         known = self._known.figures(taken.sha256, taken.sheet)
         if known is not None:
             return known
-        return self._cutters.submit(_task(taken.sheet, taken.data)).result()
+        data = taken.data or taken.sheet.read()
+        if hashlib.sha256(data).hexdigest() != taken.sha256:
+            raise DrawingError(
+                f"{taken.sheet.where}: changed while it was read", hint="index it again"
+            )
+        return self._cutters.submit(_task(taken.sheet, data)).result()
 
     def _compare_with_stated(self, design: Design) -> None:
         found = self._numbered

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from edge_retrieval.register.cutters import Cut
+from edge_retrieval.register.cutters import Coming
 from edge_retrieval.sources.design import Design, Problem, Sheet
 
 SHEETS_AHEAD = 48
@@ -27,7 +27,7 @@ class Taken:
 
     Attributes:
         sheet: What the source says of it.
-        data: Its bytes.
+        data: Its bytes; none if many sheets are held and it can be read again.
         sha256: Of its bytes.
         cut: Its figures, on their way; None if the register seems to hold them.
     """
@@ -35,7 +35,7 @@ class Taken:
     sheet: Sheet
     data: bytes
     sha256: str
-    cut: Cut | None
+    cut: Coming | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ Step = Begin | Taken | End | Problem
 
 
 def look_ahead(
-    steps: Iterable[Step], *, sheets: int = SHEETS_AHEAD, size: int = BYTES_AHEAD
+    steps: Iterable[Step],
+    *,
+    sheets: int = SHEETS_AHEAD,
+    size: int = BYTES_AHEAD,
+    designs: int | None = None,
 ) -> Iterator[Step]:
     """Yield steps in order, having taken the next ones already.
 
@@ -57,13 +61,18 @@ def look_ahead(
             `size` bytes are held; a sheet is held until the step after it is asked for.
         sheets: At least 1.
         size: Bytes.
+        designs: Instead of both: while fewer than so many designs are held.
     """
     source = iter(steps)
     waiting: deque[Step] = deque()
-    held = held_bytes = 0
+    held = held_bytes = ended = 0
     more = True
+
+    def room() -> bool:
+        return ended < designs if designs is not None else held < sheets and held_bytes < size
+
     while True:
-        while more and held < sheets and held_bytes < size:
+        while more and room():
             step = next(source, None)
             if step is None:
                 more = False
@@ -72,6 +81,7 @@ def look_ahead(
             if isinstance(step, Taken):
                 held += 1
                 held_bytes += len(step.data)
+            ended += isinstance(step, End)
         if not waiting:
             return
         step = waiting.popleft()
@@ -79,4 +89,5 @@ def look_ahead(
         if isinstance(step, Taken):
             held -= 1
             held_bytes -= len(step.data)
+        ended -= isinstance(step, End)
         del step

@@ -5,19 +5,21 @@ Processes, not threads: most of a cut is many short calls of numpy, and those wa
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
 import subprocess
-import sys
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import IO, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_retrieval.drawing.fit import Preprocessing
 from edge_retrieval.drawing.ready import ReadyFigure, SheetTask, ask, greet, make_ready, receive
 from edge_retrieval.errors import DrawingError
 from edge_retrieval.limits import current, within
+from edge_retrieval.register.crew import Crew, EndedError, NoProcessError, started
+from edge_retrieval.sources.design import Box
 
 ENOUGH_SHEETS = 32
 ENOUGH_BYTES = 8 << 20
@@ -27,6 +29,50 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     "from edge_retrieval.drawing.ready import serve; serve()"
 )
+
+Item = TypeVar("Item")
+
+
+class EmbeddedFigure(NamedTuple):
+    """A figure that was cut and embedded elsewhere; `vector` is (D,) float32, of length 1."""
+
+    box: Box
+    turned: int
+    png: bytes
+    vector: NDArray[np.float32]
+
+
+class Coming(Protocol):
+    """A sheet whose figures are on their way."""
+
+    def result(self) -> Sequence[ReadyFigure | EmbeddedFigure]:
+        """Return its figures; wait for them.
+
+        Raises:
+            DrawingError: It cannot be read, or whoever was at it has ended.
+        """
+        ...
+
+
+class SheetCutters(Protocol):
+    """Who cuts sheets for the one writer, and may embed their figures too."""
+
+    @property
+    def designs_ahead(self) -> int | None:
+        """So many designs are read ahead; None: as many as a few sheets are."""
+        ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def through(self, items: Iterable[Item]) -> Iterable[Item]:
+        """Return the items of a source; told so where one ends and the next one begins."""
+        ...
+
+    def submit(self, task: SheetTask) -> Coming:
+        """Have a sheet cut."""
+        ...
 
 
 class Cut:
@@ -61,30 +107,26 @@ class Cutters:
         jobs: Processes; 1 cuts here.
     """
 
+    designs_ahead: int | None = None
+
     def __init__(self, preprocessing: Preprocessing, jobs: int) -> None:
         self._preprocessing = preprocessing
         self._jobs = jobs
         self._limits = current()  # threads have their own
         self._held: list[Cut] = []
         self._sheets = self._bytes = 0
-        self._pool: ThreadPoolExecutor | None = None
-        self._own = threading.local()  # each thread of the pool speaks with one process
-        self._lock = threading.Lock()
-        self._processes: set[subprocess.Popen[bytes]] = set()
-        self._closed = False
+        self._crew: Crew | None = None
 
     def __enter__(self) -> Cutters:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._closed = True
-            for process in self._processes:
-                process.kill()
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        for process in self._processes:
-            _end(process)
+        if self._crew is not None:
+            self._crew.close()
+
+    def through(self, items: Iterable[Item]) -> Iterable[Item]:
+        """Return the items of a source, as they are: each sheet is cut by itself."""
+        return items
 
     def submit(self, task: SheetTask) -> Cut:
         """Have a sheet cut."""
@@ -93,86 +135,33 @@ class Cutters:
         self._sheets += 1
         self._bytes += len(task.data)
         enough = self._sheets >= ENOUGH_SHEETS or self._bytes >= ENOUGH_BYTES
-        if self._jobs > 1 and (self._pool is not None or enough):
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="cutter")
+        if self._jobs > 1 and (self._crew is not None or enough):
+            if self._crew is None:
+                self._crew = Crew(self._jobs, lambda: _started(), self._greet, name="cutter")
             for held in self._held:
                 if held.task is not None:
-                    held.future = self._pool.submit(self._ask, held.task)
+                    held.future = self._crew.submit(partial(self._ask, self._crew, held.task))
             self._held.clear()
         elif self._jobs == 1:
             self._held.clear()
         return cut
 
-    def _ask(self, task: SheetTask) -> list[ReadyFigure]:
-        process: subprocess.Popen[bytes] | None = getattr(self._own, "process", None)
-        if process is None:
-            process = self._own.process = self._start()
-        if process is None:  # there is none to be had
+    def _greet(self, source: IO[bytes], sink: IO[bytes]) -> bool:
+        greet(sink, self._preprocessing, self._limits)
+        return receive(source) is not None
+
+    def _ask(self, crew: Crew, task: SheetTask) -> list[ReadyFigure]:
+        try:
+            return crew.ask(lambda source, sink: ask(source, sink, task))
+        except NoProcessError:  # there is none to be had
             with within(self._limits):
                 return make_ready(task, self._preprocessing)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            return ask(process.stdout, process.stdin, task)
-        except (EOFError, OSError, ValueError) as error:
-            self._own.process = None
-            with self._lock:
-                self._processes.discard(process)
+        except EndedError as error:
             raise DrawingError(
-                f"{task.where}: the process that cut it ended{_end(process)}",
+                f"{task.where}: the process that cut it ended{error.how}",
                 hint="try it alone; too little memory ends processes as well",
             ) from error
 
-    def _start(self) -> subprocess.Popen[bytes] | None:
-        """Start a process; None if it cannot be."""
-        with self._lock:
-            if self._closed:
-                return None
-            try:
-                process = _started()
-            except OSError:
-                return None
-            self._processes.add(process)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            greet(process.stdin, self._preprocessing, self._limits)
-            if receive(process.stdout) is not None:
-                return process
-        except (EOFError, OSError, ValueError):
-            pass
-        with self._lock:
-            self._processes.discard(process)
-        _end(process)
-        return None
-
 
 def _started() -> subprocess.Popen[bytes]:
-    """Start a process that serves, in a group of its own: Ctrl-C is for the one who asks."""
-    command = [sys.executable, "-c", _START, json.dumps(sys.path)]
-    few = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-    environment = {**os.environ, **few}
-    pipe = subprocess.PIPE
-    if sys.platform == "win32":
-        apart = subprocess.CREATE_NEW_PROCESS_GROUP
-        return subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, env=environment, creationflags=apart
-        )
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, process_group=0)
-
-
-def _end(process: subprocess.Popen[bytes]) -> str:
-    """End a process, let go of its pipes, and return how it ended, as " (SIGKILL)"."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=1)  # one that is ending is given the time to say how
-    process.kill()
-    code = process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f" ({signal.Signals(-code).name})"
-    return f" (exit code {code})"
+    return started(_START)

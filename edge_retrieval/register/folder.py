@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a search needs none of what writes
     from edge_retrieval.bundle import Bundle
     from edge_retrieval.encoder import Encoder
     from edge_retrieval.register.copying import DesignReader
+    from edge_retrieval.register.cutters import SheetCutters
     from edge_retrieval.register.database import Database
     from edge_retrieval.register.writing import Store
 
@@ -188,6 +189,7 @@ class Register:
         track: Track = silent,
         source: str = "",
         jobs: int = 1,
+        cutters: SheetCutters | None = None,
     ) -> AddResult:
         """Add designs; whatever is in the register already, by number and bytes, is left alone.
 
@@ -202,6 +204,7 @@ class Register:
             source: Name of what is indexed; kept with each new design.
             jobs: Processes that cut sheets, if there are many; 1 cuts them here. The register
                 becomes the same.
+            cutters: Who cuts them instead, and may embed their figures too: see `scale`.
 
         Raises:
             BundleMismatchError: The encoder is another one.
@@ -220,6 +223,7 @@ class Register:
                 batch=batch,
                 jobs=jobs,
                 source=source,
+                cutters=cutters,
             )
             return adder.add(designs, track)
 

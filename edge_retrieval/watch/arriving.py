@@ -163,7 +163,7 @@ def _cut(steps: Iterable[Step]) -> Iterator[_Cut | Problem]:
             if not found:
                 yield Problem(step.sheet.where, "no figure was found on it")
                 continue
-            figures += found
+            figures += [figure for figure in found if isinstance(figure, ReadyFigure)]  # all are
             sheets.add(step.sha256)
         elif design is not None:
             if figures:
