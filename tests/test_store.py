@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_retrieval import cli
 from edge_retrieval.bench.made import MadeVectors
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import (
@@ -363,7 +364,7 @@ def test_another_encoder_another_register_and_another_collection_are_refused(
         push(small, address)
     with Collection(address) as collection:
         collection._client.alter_collection_properties("edge_ret", {"edge_ret": "[]"})
-    with pytest.raises(StoreError, match="edge-ret did not make this collection"):
+    with pytest.raises(StoreError, match="was not made by edge-ret store push"):
         push(small, address)
 
 
@@ -537,3 +538,44 @@ def test_a_copy_of_the_register_has_the_same_store(
         chosen = Filters().choose(copy.columns, where=copy.folder)
         assert again.plan(copy, chosen, Filters()).store == "edge_ret"
         assert local_plan(copy, chosen).store == ""
+
+
+def test_the_command_line_fills_searches_measures_and_replays(
+    small: Register,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    needs_milvus()
+    monkeypatch.chdir(tmp_path)
+    Path("q.png").write_bytes(fakes.drawing(5, 60))
+
+    def run(line: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["edge-ret", *line.split()])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return int(stop.value.code or 0), *capsys.readouterr()
+
+    to, within = "--to milvus:s.db --name mine", "-r small --store milvus:s.db#mine"
+    code, out, err = run(f"store push small {to} --measure")
+    assert code == 0
+    assert "36 figures added, 0 removed; it holds 12 designs, 36 figures" in out
+    assert "overlap@10: 1.000 without a filter (36 figures" in out
+    assert "next: edge-ret search DRAWING -r small --store milvus:s.db#mine" in err
+    code, out, err = run(f"search q.png {within} -k 3 --explain --record a.json")
+    assert code == 0
+    assert "approximate, overlap@10 1.00 measured on this store: the store mine found" in out
+    assert "1. ask the store mine: 36 figures; milvus-lite" in err
+    code, out, err = run(f"search q.png {within} --class 06 --json")
+    told = json.loads(out)["results"][0]
+    assert code == 0 and told["exact"] and "store" not in told
+    for where in ("-r small", within):
+        code, out, _ = run(f"replay a.json {where}")
+        assert (code, out.split(":")[0]) == (0, "identical")
+    code, out, _ = run(f"store check small {to} --figures 4 --json")
+    assert json.loads(out)["overlap"] == {"all": 1.0, "class": None, "figures": 4, "too_few": 0}
+    small.remove(["D0001"])
+    code, _, err = run(f"search q.png {within}")
+    assert code == 1
+    assert err.splitlines()[-2].startswith("error: milvus:s.db#mine: it holds 36 figures as they")
+    assert err.splitlines()[-1] == "hint: edge-ret store push small --to milvus:s.db#mine"
