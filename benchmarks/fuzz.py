@@ -38,11 +38,16 @@ for place in (Path(__file__).parent, ROOT):
     sys.path.insert(0, str(place))
 
 from edge_retrieval.errors import EdgeRetrievalError  # noqa: E402
+from edge_retrieval.limits import Limits, within  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 MEMORY = 1 << 30
 SECONDS = 5.0
 SILENT = 20.0
+RENDERING = 15
+"""Seconds that the process is given that renders PDFs, its start among them."""
+GUARDED = ("brought down the process", "to render")
+"""What is said where another library hung or crashed in a process of its own: no finding."""
 TOLD_EVERY = 100
 FRUGAL = {
     "OMP_NUM_THREADS": "1",
@@ -100,8 +105,11 @@ def read_one(reader: Any, data: bytes, folder: Path) -> tuple[str, str]:
     signal.signal(signal.SIGPROF, over)
     signal.setitimer(signal.ITIMER_PROF, SECONDS, 1.0)
     try:
-        reader.read(data, folder)
+        with within(Limits(seconds=RENDERING)):
+            reader.read(data, folder)
     except EdgeRetrievalError as error:
+        if any(words in str(error) for words in GUARDED):
+            return "guarded", ""
         return ("refused", "") if str(error) and error.hint else ("exception", "says nothing")
     except Hang:
         return "hang", traceback.format_exc()

@@ -31,7 +31,7 @@ from PIL.PngImagePlugin import PngImageFile
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.bundle_files import FileRecord, fingerprint_of
 from edge_retrieval.cli.limiting import FLAGS
-from edge_retrieval.drawing import cut_sheet, whole_sheet
+from edge_retrieval.drawing import cut_sheet, pdf, whole_sheet
 from edge_retrieval.drawing.ready import SheetTask
 from edge_retrieval.drawing.tiff import count_pages
 from edge_retrieval.encoder import load_encoder
@@ -43,6 +43,7 @@ from edge_retrieval.errors import (
     RegisterError,
     SourceError,
 )
+from edge_retrieval.index.graph_file import check_file
 from edge_retrieval.limits import Limits, current, flag, within
 from edge_retrieval.query import query_from_bytes
 from edge_retrieval.register import Register, adding, cutters, writing
@@ -197,6 +198,109 @@ def test_a_tiff_of_very_many_pages_is_refused_at_once() -> None:
         data += struct.pack("<HI", 0, len(data) + 6 if page < 199_999 else 0)
     with pytest.raises(DrawingError, match=r"more than 500 \(--max-pages"):
         cut_sheet(bytes(data), where="a")
+
+
+def dots(step: int) -> bytes:
+    """A page of dots that lie far enough apart to be a figure each."""
+    pixels = np.full((400, 400), 255, np.uint8)
+    pixels[::step, ::step] = 0
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_a_page_of_very_many_figures_or_boxes_is_refused() -> None:
+    assert len(cut_sheet(dots(20), where="a")) == 400
+    with within(Limits(figures=300)):
+        with pytest.raises(DrawingError, match=r"figures are more than 300 \(--max-figures\)"):
+            cut_sheet(dots(20), where="a")
+        with pytest.raises(DrawingError, match=r"boxes are more than 300 \(--max-figures\)"):
+            cut_sheet(dots(20), where="a", boxes=[Box(0, 0, 400, 400)] * 301)
+
+
+def test_pages_that_together_are_too_large_are_refused() -> None:
+    image = Image.new("1", (100, 100), 1)
+    image.paste(0, (20, 20, 60, 70))
+    out = io.BytesIO()
+    image.save(out, "TIFF", save_all=True, append_images=[image] * 44, compression="group4")
+    with (
+        within(Limits(pixels=10_000)),
+        pytest.raises(DrawingError, match=r"together .*--max-pixels"),
+    ):
+        cut_sheet(out.getvalue(), where="a")
+    assert cut_sheet(out.getvalue(), where="a")
+
+
+def pdf_of_forms(levels: int, times: int) -> bytes:
+    """A PDF of one page whose forms draw one another: `times ** levels` squares."""
+
+    def stream(words: bytes, content: bytes) -> bytes:
+        head = b"<< %s /Length %d >>" % (words, len(content))
+        return head + b"\nstream\n" + content + b"\nendstream"
+
+    form = b"/Type /XObject /Subtype /Form /BBox [0 0 200 200] /Resources "
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Contents 4 0 R"
+        b" /Resources << /XObject << /X 5 0 R >> >> >>",
+        stream(b"", b"/X Do"),
+    ]
+    for level in range(levels):
+        inner = form + b"<< /XObject << /X %d 0 R >> >>" % (6 + level)
+        objects.append(stream(inner, b" ".join([b"/X Do"] * times)))
+    objects.append(stream(form + b"<< >>", b"10 10 50 50 re f"))
+    data, places = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        places.append(b"%010d 00000 n \n" % len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    size = len(objects) + 1
+    table = b"xref\n0 %d\n0000000000 65535 f \n" % size + b"".join(places)
+    end = b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (size, len(data))
+    return data + table + end
+
+
+def test_a_pdf_that_never_ends_is_given_up_and_the_next_one_is_read() -> None:
+    pytest.importorskip("pypdfium2")
+    assert len(cut_sheet(pdf_of_forms(1, 2), where="a")) == 1  # its process has started
+    late = pytest.raises(DrawingError, match=r"page 1.: takes more than 1 seconds .--max-seconds")
+    with within(Limits(seconds=1)), late:
+        cut_sheet(pdf_of_forms(9, 10), where="a")
+    assert len(cut_sheet(pdf_of_forms(1, 2), where="a")) == 1
+
+
+def test_a_pdf_that_brings_its_process_down_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pypdfium2")
+    pages = pdf.pages_of(pdf_of_forms(1, 2), where="a")
+    assert min(next(pages).size) > 800
+    running = pdf._running
+
+    def killed() -> Any:
+        process = running()
+        process.kill()  # as a fault of pdfium's does
+        process.wait()
+        return process
+
+    monkeypatch.setattr(pdf, "_running", killed)
+    with pytest.raises(DrawingError, match="brought down the process"):
+        list(pdf.pages_of(pdf_of_forms(1, 2), where="a"))
+    monkeypatch.undo()
+    assert len(list(pdf.pages_of(pdf_of_forms(1, 2), where="a"))) == 1
+
+
+def test_pages_of_two_pdfs_read_in_turn_are_their_own() -> None:
+    pytest.importorskip("pypdfium2")
+    first, second = io.BytesIO(), io.BytesIO()
+    Image.new("L", (72, 72), 0).save(
+        first, "PDF", save_all=True, append_images=[Image.new("L", (36, 72))]
+    )
+    Image.new("L", (144, 72), 0).save(second, "PDF")
+    one, other = (pdf.pages_of(file.getvalue(), where="a") for file in (first, second))
+    assert [next(one).size, next(other).size, next(one).size] == [
+        (300, 300),
+        (600, 300),
+        (150, 300),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -614,6 +718,30 @@ def test_a_box_of_any_size_is_cut_at_the_page_or_told(side: str, tmp_path: Path)
     [figure] = cut_sheet(sheet.read(), where="a", boxes=sheet.boxes)
     [whole] = cut_sheet(sheet.read(), where="a", boxes=[Box(0, 0, 240, 240)])
     assert figure.box == whole.box
+
+
+def test_objects_within_a_broken_one_are_not_tried_again_and_again(tmp_path: Path) -> None:
+    (tmp_path / "design2021.json").write_text('{"b":[\n' * 20_000 + '\n{"patentID": "USD1"}\n')
+    _, problems = parted(tmp_path / "design2021.json")
+    broken = [problem for problem in problems if "broken JSON" in problem.reason]
+    assert len(broken) < 400  # of 20,000: the innermost ones are tried
+    assert "USD1" in problems[-1].reason
+
+
+def test_a_table_of_very_many_columns_is_read(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(PNG)
+    names = ",".join(f"c{number}" for number in range(50_000))
+    (tmp_path / "metadata.csv").write_text(f"file_name,{names}\n1.png{',x' * 50_000}\n")
+    designs, problems = parted(tmp_path)
+    assert len(designs) == 1 and not problems
+
+
+def test_the_record_beside_a_graph_may_be_anything(register: Path) -> None:
+    for text in ("[" * 100_000, "null", "{", '{"schema": 1e999}'):
+        (register / "graph.hnsw").write_bytes(b"x")
+        (register / "graph.hnsw.json").write_text(text)
+        with pytest.raises(RegisterError):
+            check_file(register / "graph.hnsw")
 
 
 def test_a_drawing_is_never_given_to_another_program() -> None:

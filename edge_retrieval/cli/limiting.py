@@ -14,6 +14,8 @@ from edge_retrieval.limits import Limits, within
 FLAGS = {
     "pixels": "Pixels of a page.",
     "pages": "Pages of a file.",
+    "figures": "Figures of a file.",
+    "seconds": "Seconds that a page of a PDF takes.",
     "mb": "MiB of a file, or of what an archive holds of one.",
     "depth": "Archives in archives.",
     "members": "Members of an archive.",
@@ -22,7 +24,7 @@ FLAGS = {
     "object": "Characters of a JSON object.",
 }
 """Limit -> what is counted."""
-DRAWINGS = ("pixels", "pages", "mb")
+DRAWINGS = ("pixels", "pages", "figures", "seconds", "mb")
 """The limits that a command meets which reads drawings and nothing else."""
 
 

@@ -13,6 +13,7 @@ from edge_retrieval.drawing.decode import Page, read_pages
 from edge_retrieval.drawing.group import all_ink, captioned, group_parts, reading_order
 from edge_retrieval.drawing.ink import Cells, Ints, Mask, Parts, cells_of, parts_of
 from edge_retrieval.errors import DrawingError
+from edge_retrieval.limits import current, raising
 from edge_retrieval.sources.design import Box
 
 CUT_VERSION = 2
@@ -66,6 +67,8 @@ def cut_pages(
     Args, Raises: as `cut_sheet`; `pages` are what `read_pages` gives.
     """
     figures: list[FigureImage] = []
+    if boxes is not None and len(boxes) > current().figures:
+        raise _too_many(where, "boxes")
     for number, page in enumerate(pages):
         if boxes is not None and number > 0:
             raise DrawingError(
@@ -73,6 +76,8 @@ def cut_pages(
                 hint="give each page as a file of its own, or leave the boxes out",
             )
         figures += _cut_page(page, where, boxes)
+        if len(figures) > current().figures:
+            raise _too_many(where, "figures")
     if not figures:
         raise _empty(where)
     return figures
@@ -92,6 +97,13 @@ def whole_sheet(data: bytes, *, where: str) -> FigureImage:
         if figure is not None:
             return figure
     raise _empty(where)
+
+
+def _too_many(where: str, what: str) -> DrawingError:
+    return DrawingError(
+        f"{where}: {what} are {current().told('figures')}",
+        hint=f"look at it: perhaps it is no drawing; {raising('figures')}",
+    )
 
 
 def _empty(where: str) -> DrawingError:

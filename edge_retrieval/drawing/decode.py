@@ -19,10 +19,11 @@ from edge_retrieval.arrays import Pixels
 from edge_retrieval.drawing import png
 from edge_retrieval.drawing.bitmap import Bitmap
 from edge_retrieval.drawing.greymap import Greymap
+from edge_retrieval.drawing.pdf import pages_of
 from edge_retrieval.drawing.raster import STRIP, Frame
 from edge_retrieval.drawing.tiff import count_pages
-from edge_retrieval.errors import DrawingError, MissingExtraError
-from edge_retrieval.limits import current, raising
+from edge_retrieval.errors import DrawingError
+from edge_retrieval.limits import PAGES_TOGETHER, current, flag, raising
 
 Counts = NDArray[np.int64]
 
@@ -30,7 +31,6 @@ DRAFT_SIDE = 1700
 """A JPEG is unpacked at 1/2, 1/4 or 1/8 as long as both sides keep this many pixels: a master of
 512 px then still comes from more than twice its size."""
 
-PDF_DPI = 300
 TAKEN = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 """In the order in which Pillow tries them: what it has loaded already comes first."""
 FORMATS = "PNG, TIFF, JPEG, WebP, BMP, GIF or PDF"
@@ -78,9 +78,12 @@ def _frames(data: bytes, where: str) -> Iterator[Page]:
     count = count_pages(data, most) if image.format == "TIFF" else 1
     if count > most:
         raise _too_many_pages(where)
+    together = 0
     for number in range(count):
         place = where if count == 1 else f"{where} (page {number + 1})"
-        yield _png_page(image, data) or _unpack(image, number, place)
+        page = _png_page(image, data) or _unpack(image, number, place)
+        together = _still_few(together + page.size[0] * page.size[1], where)
+        yield page
 
 
 def _open(data: bytes, where: str) -> Image.Image:
@@ -154,6 +157,17 @@ def _too_large(what: str) -> DrawingError:
     )
 
 
+def _still_few(pixels: int, where: str) -> int:
+    """Return the pixels of pages together; refuse a file in which they are too many."""
+    most = PAGES_TOGETHER * current().pixels
+    if pixels > most:
+        raise DrawingError(
+            f"{where}: its pages together have more than {most:,} pixels ({flag('pixels')})",
+            hint=f"split the file into parts; {raising('pixels')}",
+        )
+    return pixels
+
+
 def _too_many_pages(where: str) -> DrawingError:
     return DrawingError(
         f"{where}: pages are {current().told('pages')}",
@@ -170,32 +184,10 @@ def _unreadable(where: str, error: Exception) -> DrawingError:
 
 
 def _pdf_pages(data: bytes, where: str) -> Iterator[Page]:
-    try:
-        import pypdfium2
-    except ModuleNotFoundError as error:
-        if error.name != "pypdfium2":
-            raise
-        raise MissingExtraError.of("reading PDF", "pdf") from error
-    try:
-        document = pypdfium2.PdfDocument(data)
-        count = len(document)
-    except Exception as error:
-        raise _unreadable(where, error) from error
-    try:
-        if count > current().pages:
-            raise _too_many_pages(where)
-        for number in range(count):
-            try:
-                page = document[number]
-                width, height = page.get_size()  # points, 1/72 inch
-                room = (current().pixels / 3 / max(width * height, 1.0)) ** 0.5
-                bitmap = page.render(scale=min(PDF_DPI / 72, room), grayscale=True)
-                grey = bitmap.to_pil().convert("L")
-            except Exception as error:
-                raise _unreadable(f"{where} (page {number + 1})", error) from error
-            yield Page(_raster(grey), 1.0, grey.size)
-    finally:
-        document.close()
+    together = 0
+    for grey in pages_of(data, where=where):
+        together = _still_few(together + grey.width * grey.height, where)
+        yield Page(_raster(grey), 1.0, grey.size)
 
 
 def _raster(image: Image.Image) -> Bitmap | Greymap:

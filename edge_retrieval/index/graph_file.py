@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.errors import RegisterError
+from edge_retrieval.errors import LIES, RegisterError
 from edge_retrieval.index import UNFINISHED
 from edge_retrieval.index.stored import Vectors
 from edge_retrieval.provenance import sha256_of
@@ -174,7 +174,7 @@ def _read_side(path: Path) -> dict[str, Any]:
     try:
         text = side_of(path).read_text("utf-8")
         side = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, *LIES) as error:
         raise bad(side_of(path), f"cannot be read: {error}") from error
     types: dict[str, type] = {"schema": int, "sha256": str, "vectors": str, "directions": str}
     types["overlap"] = float

@@ -162,7 +162,7 @@ def _design(
         entry = original.get(row.text("figure_file"))
         if entry is None:
             named = row.text("subfigure_file") or row.text("figure_file") or "no file"
-            problems.append(Problem(row.where, f"image not found: {named}"))
+            problems.append(Problem(row.where, f"image not found: {named[:120]}"))
             continue
         _add_box(sheets, entry, row, problems)
     if not sheets:

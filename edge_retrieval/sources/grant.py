@@ -107,7 +107,7 @@ def _locarno(grant: _Reader) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _uspc(grant: _Reader) -> tuple[str, ...]:
-    codes: list[str] = []
+    codes: dict[str, None] = {}
     for name in ("main-classification", "further-classification"):
         for element in grant.root.iterfind(f"{_BIBLIOGRAPHY}/classification-national/{name}"):
             try:
@@ -115,8 +115,7 @@ def _uspc(grant: _Reader) -> tuple[str, ...]:
             except TaxonomyError as error:
                 grant.note(str(error))
                 continue
-            if code not in codes:
-                codes.append(code)
+            codes[code] = None
     return tuple(codes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def _columns(names: list[str], table: Path, needed: str) -> list[str]:
             f"{table}: no column {needed!r}",
             hint=f"name the column of the images {needed!r} in the first row",
         )
-    repeated = sorted({name for name in columns if name and columns.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(columns).items() if name and times > 1)
     if repeated:
         raise SourceError(
             f"{table}: two columns {repeated[0]!r}", hint="rename one of them in the first row"

@@ -27,6 +27,8 @@ COLUMNS = (
 )
 """The columns that are read, besides `file_name` and labels; those that mean the same together."""
 _PLACE = r"(\d{1,9})"  # of a pixel; more digits are no number that Python reads at any length
+MANY = 500
+"""Columns; in a table of more nobody has misspelt one of ours."""
 LIKE = 0.66
 """From here on two names of columns are taken for one: "designnumber" is "number"."""
 
@@ -110,6 +112,8 @@ def _misspelt(table: Path, rows: Sequence[Row], labels: Sequence[str]) -> Iterat
     there = list(rows[0].values) if rows else []
     read = [*COLUMNS, *((label,) for label in labels)]
     missing = [name for names in read if not set(names) & set(there) for name in names]
+    if len(there) > MANY:
+        return
     known = {"file_name", *(name for names in read for name in names)}
     for column in there:
         plain = re.sub(r"[\W_]", "", column)
