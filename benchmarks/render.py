@@ -18,6 +18,7 @@ from typing import Any
 
 import aarch64_table
 import cost_tables
+import fault_tables
 import helps_table
 import model_tables
 import page_tables
@@ -303,6 +304,8 @@ TABLES: dict[str, Callable[[], str]] = {
         table,
     ),
     "crashes": crashes,
+    "faults": lambda: fault_tables.faults(load("faults"), table),
+    "long_run": lambda: fault_tables.long_run(load("long_run"), table),
     "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
     "warm": lambda: cost_tables.warm(load("warm"), table),
     "cut": cut,
