@@ -390,6 +390,7 @@ def test_every_picture_is_used_small_and_told_in_words() -> None:
         assert (DOCS / name).stat().st_size < limit, name
 
 
+@pytest.mark.usefixtures("files")  # its cache has the sample
 def test_the_drawn_pictures_are_those_of_their_script(tmp_path: Path) -> None:
     pictures = loaded("pictures")
     drawn = {path.name for path in pictures.draw_all(tmp_path)}
@@ -417,29 +418,55 @@ def loaded(name: str) -> Any:
 # Errors
 
 
-def templates() -> list[str]:
-    """Return every text of the program as a pattern: `{...}` of an f-string matches anything."""
-    told = []
-    for folder in ("edge_retrieval", "distill"):
-        for file in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.JoinedStr):
-                    told.append(pattern_of(node))
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    told.append(re.escape(node.value))
-    return list(dict.fromkeys(told))
+@dataclass(frozen=True)
+class Texts:
+    """Every text of the program: those that stand as they are, and f-strings as patterns."""
+
+    fixed: set[str]
+    patterns: list[tuple[int, re.Pattern[str]]]
+
+    def hold(self, text: str, least: int) -> bool:
+        """Tell whether `text` is one of them, of those with so many letters of their own."""
+        if text in self.fixed and len(text) >= least:
+            return True
+        return any(own >= least and one.fullmatch(text) for own, one in self.patterns)
 
 
 LEAST = {"error": 10, "skipped": 10, "note": 10, "hint": 6}
 """Letters that a text has of its own, at least: what has fewer would match anything."""
 
 
+def texts_of(node: ast.AST, fixed: set[str], woven: set[str]) -> None:
+    """Gather the texts below a node; of an f-string the whole, not its pieces."""
+    if isinstance(node, ast.JoinedStr):
+        woven.add(pattern_of(node))
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        fixed.add(node.value)
+    else:
+        for child in ast.iter_child_nodes(node):
+            texts_of(child, fixed, woven)
+
+
 def pattern_of(node: ast.JoinedStr) -> str:
+    """Return an f-string as a pattern: what stands in braces may be anything."""
     parts = []
     for part in node.values:
         fixed = isinstance(part, ast.Constant)
         parts.append(re.escape(str(part.value)) if fixed else ".+")  # type: ignore[attr-defined]
     return "".join(parts)
+
+
+@pytest.fixture(scope="session")
+def program() -> Texts:
+    fixed: set[str] = set()
+    woven: set[str] = set()
+    for folder in ("edge_retrieval", "distill"):
+        for file in (ROOT / folder).rglob("*.py"):
+            texts_of(ast.parse(file.read_text(encoding="utf-8")), fixed, woven)
+    patterns = [(len(re.sub(r"\\|\.\+", "", text)), text) for text in woven]
+    return Texts(
+        fixed, [(own, re.compile(text)) for own, text in patterns if own >= min(LEAST.values())]
+    )
 
 
 QUOTED = [
@@ -456,21 +483,14 @@ def test_errors_are_quoted() -> None:
     assert len(set(lines)) >= 60
 
 
-@pytest.fixture(scope="session")
-def program() -> list[tuple[int, re.Pattern[str]]]:
-    """Every text of the program, and how many letters of its own it has."""
-    return [(len(re.sub(r"\\|\.\+", "", text)), re.compile(text)) for text in templates()]
-
-
 @pytest.mark.parametrize(("where", "line"), QUOTED)
 def test_every_error_that_is_quoted_is_one_of_the_program(
-    where: str, line: str, program: list[tuple[int, re.Pattern[str]]]
+    where: str, line: str, program: Texts
 ) -> None:
     kind, _, text = line.partition(": ")
     parts = text.split(": ")
     texts = [": ".join(parts[start:]) for start in range(len(parts))]  # without what names a file
-    found = [one for own, one in program if own >= LEAST[kind]]
-    assert any(one.fullmatch(text) for text in texts for one in found), f"{where}: {line}"
+    assert any(program.hold(text, LEAST[kind]) for text in texts), f"{where}: {line}"
 
 
 # The site

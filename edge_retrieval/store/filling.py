@@ -137,7 +137,7 @@ def require_stamp(collection: Collection) -> dict[str, Any]:
     stamp = collection.stamp()
     if stamp is None:
         raise StoreError(
-            f"{collection.address}: edge-ret did not make this collection",
+            f"{collection.address}: was not made by edge-ret store push",
             hint="choose another --name",
         )
     if stamp["schema"] != SCHEMA:
