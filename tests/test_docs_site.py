@@ -496,13 +496,14 @@ def test_every_error_that_is_quoted_is_one_of_the_program(
 # The site
 
 
-def test_the_site_is_built_and_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs")
-    pytest.importorskip("material")
-    pytest.importorskip("mkdocstrings")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` builds it; a warning fails it."""
+    for name in ("mkdocs", "material", "mkdocstrings"):
+        pytest.importorskip(name, reason="needs the extra 'docs'")
+    out = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        command,
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(out)],
         cwd=ROOT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -510,7 +511,11 @@ def test_the_site_is_built_and_needs_nothing_from_elsewhere(tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    built = {page.name: page.read_text(encoding="utf-8") for page in tmp_path.glob("*.html")}
+    return out
+
+
+def test_the_site_needs_nothing_from_elsewhere_and_holds_what_is_made(site: Path) -> None:
+    built = {page.name: page.read_text(encoding="utf-8") for page in site.glob("*.html")}
     assert {f"{Path(page).stem}.html" for page in PAGES} <= built.keys()
     for name, html in built.items():
         loads = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=[\"']?([^\"'\s>]+)", html)
@@ -519,7 +524,33 @@ def test_the_site_is_built_and_needs_nothing_from_elsewhere(tmp_path: Path) -> N
         assert "<!-- made:" not in html, name
         if f"{Path(name).stem}.md" in PAGES:
             assert 'role="dialog" aria-label=' in html, f"{name}: the search has no name"
-    for command_name in ("edge-ret search", "edge-ret register verify"):
-        assert command_name in built["commands.html"]
+    for command in ("edge-ret search", "edge-ret register verify"):
+        assert command in built["commands.html"]
     assert "edge_retrieval.Session" in built["python.html"]
-    assert not (tmp_path / "making").exists()
+    assert "similarity_weight" in built["train.html"]
+    assert "/api/search" in built["desk.html"]
+    assert not (site / "making").exists()
+
+
+def test_the_site_is_searched_as_a_file_and_asks_for_nothing_else(site: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no chromium or chrome here")
+    asked: list[str] = []
+    wrong: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        for name in PAGES:
+            page.goto((site / f"{Path(name).stem}.html").as_uri())
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= 390, f"{name}: wider than a phone"
+        page.keyboard.press("/")
+        page.keyboard.type("compact")
+        page.locator(".md-search-result__item a[href*='commands.html']").first.wait_for()
+        browser.close()
+    assert wrong == []
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
