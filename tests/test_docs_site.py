@@ -229,7 +229,7 @@ def working_in(folder: Path) -> Iterator[None]:
             os.sched_setaffinity(0, cores)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The files that docs/own-data.md makes, and the registers of two of its sources."""
     with pytest.MonkeyPatch.context() as patch:
@@ -456,7 +456,7 @@ def pattern_of(node: ast.JoinedStr) -> str:
     return "".join(parts)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def program() -> Texts:
     fixed: set[str] = set()
     woven: set[str] = set()
@@ -496,7 +496,7 @@ def test_every_error_that_is_quoted_is_one_of_the_program(
 # The site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` builds it; a warning fails it."""
     for name in ("mkdocs", "material", "mkdocstrings"):
