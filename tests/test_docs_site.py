@@ -352,6 +352,17 @@ def test_the_page_of_formats_names_every_key_that_is_written(files: Path, tmp_pa
     assert {"schema", "files", "fingerprint"} <= set(manifest)
 
 
+def test_the_keys_of_the_desk_are_those_of_its_page() -> None:
+    script = ROOT / "edge_retrieval" / "server" / "web" / "keys.js"
+    rows = re.findall(r'^  \["([^"]+)", "([^"]+)"\],$', script.read_text("utf-8"), flags=re.M)
+    there = re.split(r"[ ,;]+", " ".join(" ".join(row) for row in rows))
+    section = PAGES["desk.md"].partition("## By keyboard")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| ([^|]*) \|", section, flags=re.M)[1:]
+    keys = [key for cell in cells for key in re.findall(r"`(\S+)`", cell)]
+    assert len(keys) >= 12
+    assert not [key for key in keys if key not in there]
+
+
 # Links
 
 
