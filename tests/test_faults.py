@@ -23,7 +23,9 @@ import pytest
 
 from benchmarks import fault_layer
 from edge_retrieval import cli
+from edge_retrieval.bundle import Bundle
 from edge_retrieval.cli.talk import write_text
+from edge_retrieval.encoder import load_encoder
 from edge_retrieval.errors import ConfigError, EdgeRetrievalError, RegisterError
 from edge_retrieval.index import pass_file
 from edge_retrieval.index.coding import Coding
@@ -282,6 +284,20 @@ def test_an_empty_folder_is_a_register_or_empty_whatever_happens(
                 shutil.rmtree(place / "card")
                 made(place)
             assert faults_of(place / "card") == [], step
+
+
+def test_a_network_that_is_kept_is_kept_whole_and_an_interrupt_leaves_no_part_of_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_RET_CACHE", str(tmp_path / "place" / "cache"))
+    (tmp_path / "source").mkdir()
+    bundle = Bundle.open(base / "mine" / "bundle")
+    for place, step, _ in at_every_step(
+        tmp_path / "source", tmp_path / "place",
+        lambda place: load_encoder(bundle, threads=1, keep=True), FULL, BEFORE, AFTER, in_turn=2,
+    ):  # fmt: skip
+        left = [path.name for path in place.rglob("*.part*")]
+        assert left == [], step
 
 
 def test_a_signal_that_ends_is_an_interrupt_with_its_own_exit_code(

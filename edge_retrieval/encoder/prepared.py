@@ -46,11 +46,11 @@ def prepared_session(model: Path, sha256: str, options: Callable[[], Any], open_
     making = options()
     part = path.with_name(f"{path.stem}.{os.getpid()}.part.onnx")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError:  # a cache: without it the next start optimises again
-        return open_(str(model), making)
-    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()
+        except OSError:  # a cache: without it the next start optimises again
+            return open_(str(model), making)
         making.optimized_model_filepath = str(part)
         try:
             session = open_(str(model), making)
