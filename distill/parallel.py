@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.provenance import available_cores
@@ -91,7 +93,13 @@ def joined() -> Generator[World, None, None]:
     if size == 1 or distributed.is_initialized():
         yield World(rank, size, device)
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        timeout=PATIENCE,
+        store=_fresh_store(),
+        rank=rank,
+        world_size=size,
+    )
     try:
         yield World(rank, size, device)
     except RuntimeError as error:
@@ -102,6 +110,20 @@ def joined() -> Generator[World, None, None]:
         ) from error
     finally:
         distributed.destroy_process_group()
+
+
+def _fresh_store() -> Any:
+    """Return where the processes find one another.
+
+    After a process died `torchrun` starts all of them again, with the store of the time before:
+    there they would find the addresses of the dead. Of one machine the number of the restart tells
+    the times apart; the machines of several do not count alike.
+    """
+    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
+        return store
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return PrefixStore(f"restart {restart}", store)
 
 
 def gather(rows: Tensor, counts: Sequence[int]) -> Tensor:

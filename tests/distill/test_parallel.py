@@ -78,31 +78,39 @@ def test_two_processes_give_the_loss_the_gradient_and_the_norms_of_one(tmp_path:
             torch.testing.assert_close(shared[name], value, rtol=1e-6, atol=1e-6, msg=name)
 
 
-def test_a_training_by_two_processes_is_that_of_one(source: Path, tmp_path: Path) -> None:
-    """Of the same batches: losses and weights agree but for the order of additions."""
-    train(SHARED, [source], tmp_path / "alone", cache=tmp_path / "cache")
-    SHARED.save(tmp_path / "shared.toml")
+@pytest.fixture(scope="module")
+def shared(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two processes have trained, in `shared`."""
+    folder = tmp_path_factory.mktemp("shared")
+    SHARED.save(folder / "shared.toml")
     script = f"""
 import sys
 from pathlib import Path
 from distill.config import TrainConfig
-from distill.processor import random_state, set_random_state
 from distill.train import train
-from edge_retrieval.errors import ConfigError
 
 folder = Path(sys.argv[1])
 train(TrainConfig.load(folder / "shared.toml"), [Path({str(source)!r})], folder / "shared",
       cache=folder / "cache")
 """
-    run(script, tmp_path, processes=2)
+    run(script, folder, processes=2)
+    return folder
+
+
+def test_a_training_by_two_processes_is_that_of_one(
+    source: Path, shared: Path, tmp_path: Path
+) -> None:
+    """Of the same batches: losses and weights agree but for the order of additions."""
+    train(SHARED, [source], tmp_path / "alone", cache=shared / "cache")
+    folders = (tmp_path / "alone", shared / "shared")
     rows = []
-    for name in ("alone", "shared"):
-        with (tmp_path / name / "metrics.csv").open(newline="") as file:
+    for folder in folders:
+        with (folder / "metrics.csv").open(newline="") as file:
             rows.append(list(csv.DictReader(file)))
     assert len(rows[0]) == len(rows[1]) > 0
-    for alone, shared in zip(*rows, strict=True):
-        assert float(shared["loss"]) == pytest.approx(float(alone["loss"]), rel=1e-4)
-    weights = [load_file(tmp_path / name / "last.safetensors") for name in ("alone", "shared")]
+    for one, two in zip(*rows, strict=True):
+        assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-4)
+    weights = [load_file(folder / "last.safetensors") for folder in folders]
     moved = [
         float((weights[0][name] - weights[1][name]).float().abs().max()) for name in weights[0]
     ]
@@ -163,3 +171,48 @@ def test_one_process_leaves_norms_as_they_are() -> None:
     norm = torch.nn.BatchNorm2d(2)
     synchronise_norms(norm, World(0, 1, torch.device("cpu")))
     assert "forward" not in vars(norm)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import distill.train as training
+from distill.config import TrainConfig
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+rank, marker = os.environ["RANK"], folder / f"{name}-killed"
+average, calls = training.average_gradients, []
+
+def averaging(*given):
+    calls.append(1)
+    if name == "killed" and rank == "1" and len(calls) == 3 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return average(*given)
+
+training.average_gradients = averaging
+training.train(TrainConfig.load(folder / "shared.toml"), [Path(sys.argv[3])], folder / name,
+               cache=folder / "cache", resume=True)
+"""
+
+
+def test_a_killed_process_is_started_again_and_the_training_ends_as_if_nothing_had_happened(
+    source: Path, shared: Path, tmp_path: Path
+) -> None:
+    SHARED.with_settings(["save_every=1"]).save(tmp_path / "shared.toml")
+    (tmp_path / "script.py").write_text(KILLED, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, "--max-restarts=3", tmp_path / "script.py", tmp_path, "killed", source],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    assert (tmp_path / "killed-killed").exists()
+    losses = []
+    for folder in (tmp_path / "killed", shared / "shared"):
+        with (folder / "metrics.csv").open(newline="") as file:
+            losses.append([row["loss"] for row in csv.DictReader(file)])
+    assert losses[0] == losses[1]
+    weights = [load_file(f / "last.safetensors") for f in (tmp_path / "killed", shared / "shared")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
