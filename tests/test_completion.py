@@ -39,7 +39,7 @@ def in_shell(shell: str, script: str, here: Path, *args: str) -> list[str]:
     done = subprocess.run(
         [shell, *args, "-c", script], capture_output=True, text=True, cwd=PINNED.parent,
         env={**kept, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
-        timeout=120, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout.split("\n")
