@@ -89,7 +89,7 @@ class Alarm(NamedTuple):
 
     Attributes:
         hit: The design, with its rank among all that were compared.
-        beside: The class or classes that it is outside of, as text.
+        beside: The class that it is outside of: "06-01"; of a filter as it is said: "in 06".
         filtered: Whether the filters left it out, by its class.
     """
 
@@ -99,11 +99,13 @@ class Alarm(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Say it: "USD0123456 (21-01) is very similar, and is not in 06-01"."""
+        """Say it: "USD0123456 (21-01) is very similar; it is not in 06-01"."""
         design = self.hit.design
         code = design.locarno or "/".join(design.labels[-1:]) or "class unknown"
-        left = " and was left out by the class filter" if self.filtered else ""
-        return f"{design.number} ({code}) is very similar{left}; it is not in {self.beside}"
+        very = f"{design.number} ({code}) is very similar"
+        if self.filtered:
+            return f"{very} and was left out by the class filter: {self.beside}"
+        return f"{very}; it is not in {self.beside}"
 
 
 @dataclass(frozen=True)
@@ -202,9 +204,7 @@ class SearchResult:
             return f"compared exactly with all {designs} designs {among}{unknown}"
         on = "store" if self.store else "register"
         measured = (
-            ""
-            if self.overlap is None
-            else f", overlap@10 {self.overlap:.2f} measured on this {on}"
+            "" if self.overlap is None else f", overlap@10 {self.overlap:.2f} measured on this {on}"
         )
         if self.store:
             found = f"the store {self.store} found candidates among"

@@ -43,6 +43,9 @@ __all__ = [
 MATCH = 1 / 100
 """A view matches a design if at most this share of unrelated designs has a figure so like it."""
 
+ALARM = 1 / 1000
+"""A design of another class is very similar if at most this share of unrelated designs is."""
+
 MIRRORED = 0.05
 """A pair is called mirrored if the mirror image's cosine is higher by more than this."""
 
@@ -345,7 +348,7 @@ class _Ranking:
             beside = self.filters._replace(
                 before=None, after=None, applicants=(), not_applicants=(), sources=(),
                 not_sources=(), designs=(), not_designs=(),
-            ).text.removeprefix("in ")  # fmt: skip
+            ).text  # fmt: skip
             all_classes = self.filters._replace(classes=(), not_classes=())
             chosen = all_classes.choose(self.register.columns, where=self.register.folder)
             plan = _plan(self.register, self.store, chosen, all_classes, len(vectors), self.exact)
@@ -364,11 +367,12 @@ class _Ranking:
 
     def _is_alarming(self, hit: Hit) -> bool:
         """Tell whether chance does not explain a hit: closer than what was measured can tell, or
-        than any of so many unrelated designs is expected to be."""
+        so close as few are, and as no one of so many unrelated designs is expected to be."""
         strength = self._share(hit.pair, 1)
         if strength is None:
             return False
-        return strength.beyond or strength.share * self.chosen.designs < 1
+        rare = strength.share <= ALARM and strength.share * self.chosen.designs < 1
+        return strength.beyond or rare
 
     def _emptied(self, rows: NDArray[np.int64]) -> int:
         """Return how many designs have no other figure among the candidates than `rows`."""

@@ -23,6 +23,7 @@ from edge_retrieval.encoder import load_encoder
 from edge_retrieval.errors import BundleError, EvaluationError
 from edge_retrieval.evaluate import Embedded, embed_source
 from edge_retrieval.evidence import to_html, to_json
+from edge_retrieval.filters import Filters
 from edge_retrieval.register import Register
 from edge_retrieval.search import Query, query_from_bytes, search
 from edge_retrieval.unrelated import APART, FEW, LEAST, SPOKEN, STEPS, tables_of
@@ -584,3 +585,65 @@ def test_what_cannot_be_measured_is_one_line_and_a_hint_and_changes_nothing(
     done = run("calibrate", tmp_path / "r", "--data", tmp_path / "few")
     assert done.code == 2
     assert "name the bundle" in " ".join(done.err.split())
+
+
+# ------------------------------------------------------------------ very similar, elsewhere
+
+
+def test_a_very_similar_design_that_the_class_filter_leaves_out_is_an_alarm(
+    register: Register, bundle: Bundle
+) -> None:
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    asked = query_from_bytes(fakes.drawing(1, 9), "one.png", cut=False)  # D0001 is in 06-04
+    only = Filters(classes=["07"], not_applicants=["nobody"])
+    [result] = search(register, [asked], encoder, filters=only)
+    assert "D0001" not in [hit.design.number for hit in result.hits]
+    [alarm] = result.alarms
+    assert (alarm.hit.design.number, alarm.filtered) == ("D0001", True)
+    assert alarm.sentence == (
+        "D0001 (06-04) is very similar and was left out by the class filter: in 07"
+    )
+    [inside] = search(register, [asked], encoder, filters=Filters(classes=["06"]))
+    assert not inside.alarms
+    [mine] = search(register, [asked], encoder, filters=Filters(not_classes=["06-04"]))
+    assert [alarm.hit.design.number for alarm in mine.alarms] == ["D0001"]
+
+
+def test_what_another_filter_leaves_out_is_no_alarm(register: Register, bundle: Bundle) -> None:
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    asked = query_from_bytes(fakes.drawing(1, 9), "one.png", cut=False)
+    without = Filters(classes=["07"], not_designs=["D0001"])
+    [result] = search(register, [asked], encoder, filters=without)
+    assert not result.alarms
+
+
+def test_a_very_similar_design_outside_the_class_of_most_is_an_alarm(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    alike = [
+        fakes.design(f"S{i}", [fakes.sheet(fakes.drawing(1, 20 + i), f"{i}.png", single=True)])
+        for i in range(3)
+    ]
+    odd = fakes.design(
+        "ODD", [fakes.sheet(fakes.drawing(1, 30), "odd.png", single=True)], ("21", "21-01"),
+        locarno="21-01",
+    )  # fmt: skip
+    with Register.create(tmp_path / "r", bundle) as register:
+        register.add([*alike, odd], encoder)
+        asked = query_from_bytes(fakes.drawing(1, 9), "one.png", cut=False)
+        [result] = search(register, [asked], encoder)
+    assert result.predicted is not None and result.predicted.clear
+    assert [alarm.hit.design.number for alarm in result.alarms] == ["ODD"]
+    assert result.alarms[0].sentence == "ODD (21-01) is very similar; it is not in 07-03"
+
+
+def test_without_a_calibration_nothing_is_called_very_similar(tmp_path: Path) -> None:
+    bundle = fakes.tiny_bundle(tmp_path / "b")
+    encoder = fakes.FakeEncoder(bundle.fingerprint)
+    with Register.create(tmp_path / "r", bundle) as register:
+        register.add(fakes.designs(8), encoder)
+        asked = query_from_bytes(fakes.drawing(1, 9), "one.png", cut=False)
+        [result] = search(register, [asked], encoder, filters=Filters(classes=["07"]))
+    assert not result.alarms
+    assert all(view.matches is None for hit in result.hits for view in hit.views)

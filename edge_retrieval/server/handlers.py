@@ -82,7 +82,8 @@ async def show_drawing(desk: Desk, asked: Asked) -> Answer:
     number = asked.path["figure"]
     if not 1 <= number <= len(drawing.pictures):
         raise _no_figure(drawing.name, len(drawing.pictures))
-    return _png(drawing.pictures[number - 1])
+    # An unpublished drawing must not outlive the server in a browser's cache.
+    return Answer(drawing.pictures[number - 1], "image/png")
 
 
 async def search(desk: Desk, asked: Asked) -> Answer:

@@ -12,6 +12,7 @@ from edge_retrieval.errors import ConfigError
 from edge_retrieval.server import ServeSettings
 from edge_retrieval.server.guard import HEADERS, name_of
 from edge_retrieval.server.routes import ROUTES
+from tests.fakes import drawing
 from tests.server.conftest import HERE, Serve
 
 if TYPE_CHECKING:
@@ -238,6 +239,9 @@ def test_pictures_are_kept_and_nothing_else_is(client: TestClient) -> None:
     assert "immutable" in client.get(shown).headers["cache-control"]
     assert client.get("/api/status").headers["cache-control"] == "no-store"
     assert client.get(shown + "x").headers["cache-control"] == "no-store"
+    sent = client.post("/api/drawings", content=drawing(1)).json()  # not published
+    shown = sent["figures"][0]["picture"]
+    assert client.get(shown).headers["cache-control"] == "no-store"
 
 
 def test_what_goes_wrong_inside_is_not_told(
