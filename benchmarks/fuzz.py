@@ -9,7 +9,7 @@ than 5 s, need more than 1 GB, or raise anything but an error that a user can fi
 
 Each input is made from small files by a mutator that often knows the format (`fuzz_mutators`),
 and read in a process whose memory ends at 1 GB. The 5 s are of the processor's time, so that a busy
-machine makes no hang; a process that shows no sign of life for 20 s is ended, and counts as one.
+machine makes no hang; a process that shows no sign of life for 60 s is ended, and counts as one.
 What is found is kept with its input under runs/fuzz/. Exit 1 if anything was.
 Writes benchmarks/results/fuzz.json.
 """
@@ -43,7 +43,7 @@ from edge_retrieval.limits import Limits, within  # noqa: E402
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 MEMORY = 1 << 30
 SECONDS = 5.0
-SILENT = 20.0
+SILENT = 60.0
 RENDERING = 15
 """Seconds that the process is given that renders PDFs, its start among them."""
 GUARDED = ("brought down the process", "to render")
@@ -133,6 +133,7 @@ def prepare_process() -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Be a worker: take the inputs that standard input names, tell of each on standard output."""
+    parent = os.getppid()
     prepare_process()
     from fuzz_readers import Readers
 
@@ -146,6 +147,8 @@ def work(args: argparse.Namespace) -> None:
         )
         found = Found()
         for line in sys.stdin:
+            if os.getppid() != parent:  # it was ended, and nobody hears what is found
+                return
             job, kind, number = json.loads(line)
             os.pwrite(args.place, job.to_bytes(8, "little"), 0)
             data = readers[kind].input_of(args.seed, number)
@@ -206,7 +209,7 @@ class Worker:
         command += ["--real", str(args.real)] if args.real else []
         self.start = lambda: subprocess.Popen(
             command, stdin=self.jobs, stdout=end, stderr=self.log, pass_fds=[self.place],
-            env=os.environ | FRUGAL,
+            env=os.environ | FRUGAL, start_new_session=True,
         )  # fmt: skip
         self.rest = b""
         self.seen, self.moved = -1, time.monotonic()
@@ -306,7 +309,7 @@ class Run:
                 self.hear(worker)
                 if code is None and worker.is_silent():
                     worker.process.kill()
-                    code = worker.process.wait()
+                    worker.process.wait()
                     self.ended(worker, parts, "hang")
                 elif code == 0:
                     worker.last.unlink(missing_ok=True)

@@ -92,7 +92,12 @@ class OnnxEncoder:
             return made
 
         def session(network: str | bytes, made: Any) -> Any:
-            return onnxruntime.InferenceSession(network, made, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(
+                network,
+                made,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it would print to standard output, and try the same again
+            )
 
         try:
             if keep and integers and not wide_sums:
