@@ -31,6 +31,9 @@ TOKEN = "EDGE_RET_STORE_TOKEN"
 CONNECTING, ANSWERING = 5.0, 30.0
 """Seconds to wait for a connection, and for an answer."""
 
+QUIET = {"grpc.enable_http_proxy": 0, "grpc.keepalive_permit_without_calls": 0}
+"""No proxy; and nothing is sent where nothing is asked: milvus-lite's server takes it for abuse."""
+
 _in_use: Counter[Path] = Counter()
 """How many connections of this process a file of milvus-lite has."""
 
@@ -75,7 +78,7 @@ def connect(address: Address, *, making: bool = False) -> tuple[MilvusClient, st
                 address.uri,
                 token=os.environ.get(TOKEN, ""),
                 timeout=CONNECTING,
-                grpc_options={"grpc.enable_http_proxy": 0},
+                grpc_options=QUIET,
             )
             version = str(client.get_server_version(timeout=ANSWERING))
         require_version(address, version)
