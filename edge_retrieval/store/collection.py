@@ -33,8 +33,9 @@ PARTITIONS = 64
 
 INDEXES = {"hnsw": "HNSW", "flat": "FLAT"}
 GRAPH = {"M": 16, "efConstruction": 200}
-EF, MOST_EF = 128, 32_768
-"""At least so many candidates are kept while the graph is followed; Milvus takes no more."""
+EF, EF_FILTERED, MOST_EF = 128, 512, 32_768
+"""At least so many candidates are kept while the graph is followed; more where most of what is met
+is filtered out. Milvus takes no more than the last."""
 
 
 class Found(NamedTuple):
@@ -203,12 +204,13 @@ class Collection:
             limit: How many figures, at most `MOST`.
             expression: Of `expressions`; "": all.
         """
+        least = EF_FILTERED if expression else EF
         with self._told("searched"):
             told = self._client.search(
                 self._name, data=list(queries), anns_field="vector", limit=limit,
                 filter=expression, output_fields=["design"], timeout=ANSWERING,
                 search_params={
-                    "metric_type": "IP", "params": {"ef": min(MOST_EF, max(EF, 2 * limit))}
+                    "metric_type": "IP", "params": {"ef": min(MOST_EF, max(least, 2 * limit))}
                 },
             )  # fmt: skip
             return [
