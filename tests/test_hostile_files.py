@@ -30,7 +30,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.bundle_files import FileRecord, fingerprint_of
-from edge_retrieval.cli.limiting import FLAGS
+from edge_retrieval.cli.limiting import DRAWINGS, FLAGS
 from edge_retrieval.drawing import cut_sheet, pdf, whole_sheet
 from edge_retrieval.drawing.ready import SheetTask
 from edge_retrieval.drawing.tiff import count_pages
@@ -457,6 +457,7 @@ def test_links_that_lead_to_one_another_end(tmp_path: Path) -> None:
 # Names
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
 def test_names_that_steer_a_terminal_are_shown_as_one_harmless_line(run: Run) -> None:
     evil = "a\nerror: all is lost\x1b[2J\x1b]0;owned\x07\u202egpj\u2028b\x9b2J\U0001f980"
     root = Path("designs")
@@ -827,7 +828,9 @@ def test_every_limit_has_a_flag_that_index_takes(run: Run) -> None:
     assert set(FLAGS) == set(Limits.__dataclass_fields__)
     told = run("index", "--help").out
     assert all(flag(name) in told for name in FLAGS)
-    assert all(flag(name) in run("search", "--help").out for name in ("pixels", "pages", "mb"))
+    for command, names in (("search", DRAWINGS), ("replay", DRAWINGS), ("watch", FLAGS)):
+        told = run(command, "--help").out
+        assert all(flag(name) in told for name in names), command
 
 
 def test_limits_hold_where_they_were_set_and_nowhere_else() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_retrieval.cli.limiting import FLAGS
 from edge_retrieval.cli.talk import (
     EXIT_FIXABLE,
     EXIT_SKIPPED,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_THREADS = 256
 """More than any device of ours has; thousands by a slip would bring it to a halt."""
+
+LIMITED = {"evaluate": tuple(FLAGS)}
 
 
 def evaluate(

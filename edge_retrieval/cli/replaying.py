@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from edge_retrieval.cli.limiting import DRAWINGS
 from edge_retrieval.cli.talk import (
     EXIT_FIXABLE,
     BackendOption,
@@ -23,6 +24,8 @@ from edge_retrieval.cli.talk import (
     read_drawing,
 )
 from edge_retrieval.errors import RecordError
+
+LIMITED = {"replay": DRAWINGS}
 
 
 def replay(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_retrieval.cli.limiting import FLAGS
 from edge_retrieval.cli.talk import (
     EXIT_FIXABLE,
     EXIT_SKIPPED,
@@ -50,6 +51,9 @@ class Counted:
 
     def __length_hint__(self) -> int:
         return self.count
+
+
+LIMITED = {"watch": tuple(FLAGS)}
 
 
 def watch(

@@ -40,6 +40,7 @@ class _Renderer:
     """The process, and the file that it holds."""
 
     process: subprocess.Popen[bytes] | None = None
+    owner = 0  # the process that started it: a fork of that one has its own
     holds: object = None
 
 
@@ -114,11 +115,11 @@ def _asked(request: dict[str, Any], file: object, data: bytes, where: str) -> An
 
 def _running() -> subprocess.Popen[bytes]:
     process = _Renderer.process
-    if process is None or process.poll() is not None:
+    if process is None or _Renderer.owner != os.getpid() or process.poll() is not None:
         command = [sys.executable, "-c", _START, json.dumps(sys.path)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe)
-        _Renderer.process, _Renderer.holds = process, None
+        _Renderer.process, _Renderer.owner, _Renderer.holds = process, os.getpid(), None
         atexit.unregister(_ended)
         atexit.register(_ended, process)
     return process
