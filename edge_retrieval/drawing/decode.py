@@ -19,7 +19,6 @@ from edge_retrieval.arrays import Pixels
 from edge_retrieval.drawing import png
 from edge_retrieval.drawing.bitmap import Bitmap
 from edge_retrieval.drawing.greymap import Greymap
-from edge_retrieval.drawing.pdf import pages_of
 from edge_retrieval.drawing.raster import STRIP, Frame
 from edge_retrieval.drawing.tiff import count_pages
 from edge_retrieval.errors import DrawingError
@@ -184,6 +183,8 @@ def _unreadable(where: str, error: Exception) -> DrawingError:
 
 
 def _pdf_pages(data: bytes, where: str) -> Iterator[Page]:
+    from edge_retrieval.drawing.pdf import pages_of  # what starts processes loads slowly
+
     together = 0
     for grey in pages_of(data, where=where):
         together = _still_few(together + grey.width * grey.height, where)
