@@ -32,6 +32,7 @@ from edge_retrieval.bundle import Bundle
 from edge_retrieval.bundle_files import FileRecord, fingerprint_of
 from edge_retrieval.cli.limiting import DRAWINGS, FLAGS
 from edge_retrieval.drawing import cut_sheet, pdf, whole_sheet
+from edge_retrieval.drawing.bitmap import Bitmap
 from edge_retrieval.drawing.ready import SheetTask
 from edge_retrieval.drawing.tiff import count_pages
 from edge_retrieval.encoder import load_encoder
@@ -216,6 +217,18 @@ def test_a_page_of_very_many_figures_or_boxes_is_refused() -> None:
             cut_sheet(dots(20), where="a")
         with pytest.raises(DrawingError, match=r"boxes are more than 300 \(--max-figures\)"):
             cut_sheet(dots(20), where="a", boxes=[Box(0, 0, 400, 400)] * 301)
+
+
+@pytest.mark.parametrize("read", [cut_sheet, whole_sheet])
+def test_a_drawing_that_memory_does_not_suffice_for_is_refused(
+    read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Bitmap) -> Bitmap:
+        raise MemoryError
+
+    monkeypatch.setattr(Bitmap, "as_ink_on_paper", full)
+    with pytest.raises(DrawingError, match="too little memory"):
+        read(png_bomb(64, 64), where="a")
 
 
 def test_pages_that_together_are_too_large_are_refused() -> None:

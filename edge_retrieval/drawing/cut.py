@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,11 @@ def cut_pages(
 
     Args, Raises: as `cut_sheet`; `pages` are what `read_pages` gives.
     """
+    with _memory_for(where):
+        return _cut_pages(pages, where, boxes)
+
+
+def _cut_pages(pages: Iterable[Page], where: str, boxes: Sequence[Box] | None) -> list[FigureImage]:
     figures: list[FigureImage] = []
     if boxes is not None and len(boxes) > current().figures:
         raise _too_many(where, "boxes")
@@ -91,12 +97,24 @@ def whole_sheet(data: bytes, *, where: str) -> FigureImage:
     Raises:
         DrawingError: As `cut_sheet`.
     """
-    for page in read_pages(data, where=where):
-        cells = cells_of(page)
-        figure = _extract(page, cells, all_ink(cells), 0, None)
-        if figure is not None:
-            return figure
+    with _memory_for(where):
+        for page in read_pages(data, where=where):
+            cells = cells_of(page)
+            figure = _extract(page, cells, all_ink(cells), 0, None)
+            if figure is not None:
+                return figure
     raise _empty(where)
+
+
+@contextlib.contextmanager
+def _memory_for(where: str) -> Iterator[None]:
+    """Say in our words that memory does not suffice for a drawing."""
+    try:
+        yield
+    except MemoryError as error:
+        raise DrawingError(
+            f"{where}: too little memory to unpack it", hint="save it at a lower resolution"
+        ) from error
 
 
 def _too_many(where: str, what: str) -> DrawingError:
