@@ -579,3 +579,13 @@ def test_the_command_line_fills_searches_measures_and_replays(
     assert code == 1
     assert err.splitlines()[-2].startswith("error: milvus:s.db#mine: it holds 36 figures as they")
     assert err.splitlines()[-1] == "hint: edge-ret store push small --to milvus:s.db#mine"
+
+
+def test_no_proxy_is_asked_for_the_way_to_a_store(
+    small: Register, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    assert push(small, address).added == 36
