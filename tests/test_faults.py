@@ -286,6 +286,26 @@ def test_an_empty_folder_is_a_register_or_empty_whatever_happens(
             assert faults_of(place / "card") == [], step
 
 
+def test_the_log_does_not_grow_while_a_reader_refreshes_between_two_writers(
+    base: Path, tmp_path: Path
+) -> None:
+    place = Path(shutil.copytree(base, tmp_path / "place"))
+    log = place / "mine" / "designs.sqlite-wal"
+    sizes = []
+    with Register.open(place / "mine") as reader, Register.open(place / "mine") as writer:
+        encoder = fakes.FakeEncoder(writer.bundle.fingerprint)
+        for number in range(12):
+            writer.add([designs()[8 + number % 3]], encoder)
+            writer.remove([designs()[8 + number % 3].number])
+            reader.refresh()
+            assert reader.generation == writer.generation
+            assert reader.verify() == []
+            sizes.append(log.stat().st_size)
+    assert max(sizes) < 3 * sizes[0]  # it is begun anew, however often it is written
+    with Register.open(place / "mine") as register:
+        assert register.verify() == []
+
+
 def test_a_network_that_is_kept_is_kept_whole_and_an_interrupt_leaves_no_part_of_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,16 @@ class Database:
     def _forget(self) -> None:
         self._did, self._noted = hashlib.sha256(), False
 
+    def fold(self) -> None:
+        """Let go of what `hold` held, and bring the log into the file as far as others allow.
+
+        A writer finds no moment for it while a reader holds on all the time: the log would grow
+        for as long as that goes on.
+        """
+        self.rollback()
+        with contextlib.suppress(RegisterError):  # in memory, or not to be written: as it is
+            self.all("PRAGMA wal_checkpoint(PASSIVE)")
+
     def settle(self) -> bool:
         """Bring the log into the file and empty it; say whether readers allowed that."""
         self.all("PRAGMA busy_timeout = 0")  # never wait for readers: the log can wait

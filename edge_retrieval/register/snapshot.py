@@ -86,6 +86,7 @@ class Snapshot:
         if self.old is not None:  # it may have been brought up to date
             self.old.close()
             self._connect()
+        self.database.fold()
         self._hold()
 
     def _hold(self) -> None:
