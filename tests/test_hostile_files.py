@@ -48,8 +48,9 @@ from edge_retrieval.index.graph_file import check_file
 from edge_retrieval.limits import Limits, current, flag, within
 from edge_retrieval.query import query_from_bytes
 from edge_retrieval.register import Register, adding, cutters, writing
+from edge_retrieval.register.database import Database
 from edge_retrieval.register.manifest import _check
-from edge_retrieval.register.repairing import faults_of
+from edge_retrieval.register.repairing import faults_of, repair
 from edge_retrieval.search import search
 from edge_retrieval.sources import Box, Design, Problem, open_source
 from edge_retrieval.sources.files import walk
@@ -642,11 +643,45 @@ def test_a_manifest_of_another_form_is_refused_its_checksum_right(
         Register.open(register)
 
 
-def test_a_manifest_whose_files_are_no_table_is_a_fault(register: Path) -> None:
-    told = json.loads((register / "register.json").read_text()) | {"files": ["x"]}
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        (["x"], "names no files"),
+        ({"n" * 5000: "ab"}, "damaged, or missing"),
+        ({"a\0b": "ab"}, "damaged, or missing"),
+        ({"bundle/bundle.json": None}, "damaged, or missing"),
+    ],
+)
+def test_a_manifest_whose_files_are_none_is_a_fault(files: Any, fault: str, register: Path) -> None:
+    told = json.loads((register / "register.json").read_text()) | {"files": files}
     told["check"] = _check(told)
     (register / "register.json").write_text(json.dumps(told))
-    assert any("names no files" in fault for fault in faults_of(register))
+    assert any(fault in line for line in faults_of(register))
+
+
+@pytest.mark.parametrize("key", [1 << 62, -5])
+def test_a_repair_is_not_led_on_by_a_number_beyond_all_others(key: int, register: Path) -> None:
+    with contextlib.closing(sqlite3.connect(register / "designs.sqlite")) as database:
+        database.execute("UPDATE designs SET id = ? WHERE id = 2", (key,))
+        database.commit()
+    assert any("D0001" in line for line in repair(register))
+    with Register.open(register) as opened:
+        assert opened.designs_count == 3
+
+
+def test_a_repair_passes_over_records_without_a_number(
+    register: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = Database.each
+
+    def damaged(self: Database, sql: str, *values: object) -> Iterator[Any]:
+        if "NOT INDEXED" in sql:  # as SQLite gives the key of a cell that points nowhere
+            yield (None,) * 15 if "figures" in sql else (None,) * 7
+        yield from each(self, sql, *values)
+
+    (register / "pictures-0.bin").write_bytes((register / "pictures-0.bin").read_bytes()[:-3])
+    monkeypatch.setattr(Database, "each", damaged)
+    assert any("D0003" in line for line in repair(register))
 
 
 def vouched(folder: Path, name: str, data: bytes) -> Bundle:

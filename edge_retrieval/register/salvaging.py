@@ -113,8 +113,9 @@ class Salvage:
             figures[record[1]].append(record)
         paths = self._paths()
         columns = self._columns
-        count = max([0, *designs]) if columns is None else max(len(columns.alive), *designs, 0)
-        for key in range(1, count + 1):
+        known = 0 if columns is None else len(columns.alive)
+        # Not up to the largest: that may be a damaged one beyond all numbers.
+        for key in sorted({*range(1, known + 1), *(key for key in designs if key > 0)}):
             one = designs.get(key)
             if one is None:
                 if columns is not None and key <= len(columns.alive) and columns.alive[key - 1]:
@@ -184,7 +185,8 @@ class Salvage:
         found: dict[int, Record] = {}
         try:
             for record in self._database.each(f"SELECT * FROM {table} NOT INDEXED ORDER BY {key}"):
-                found[record[0]] = record
+                if type(record[0]) is int:  # else of a damaged page
+                    found[record[0]] = record
         except RegisterError:
             sql = f"SELECT * FROM {table} NOT INDEXED WHERE {key} = ?"
             for number in range(self._rows + 1):
