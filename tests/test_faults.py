@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -343,6 +344,26 @@ def test_a_signal_that_ends_is_an_interrupt_with_its_own_exit_code(
         assert stop.value.code == code
         assert signal.getsignal(number) == signal.SIG_DFL
     assert cleaned == [signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_is_not_lost_where_python_ignores_what_is_raised(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Falling:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(0)
+
+    def run() -> None:
+        Falling()
+        threading.Event().wait(60)
+
+    monkeypatch.setattr("edge_retrieval.cli.commands.run", run)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == code
+    assert capsys.readouterr().err == ""
 
 
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,12 @@ cleaning up, as after an error.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -20,6 +23,10 @@ EXIT_INTERRUPTED = 130
 
 SAME = 1.0
 """Seconds within which another signal is the same wish: `timeout` sends it twice."""
+
+
+MOMENT = 0.01
+"""Seconds after which an interrupt that went nowhere comes again."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -50,7 +57,8 @@ def told_to_end() -> Iterator[list[int]]:
     """Turn SIGTERM and SIGHUP into a `Terminated` in the main thread, inside.
 
     A signal that is ignored (nohup), or that somebody sees to already, is left alone; so are
-    processes that are forked from this one.
+    processes that are forked from this one. An interrupt that comes where Python must ignore what
+    is raised, Ctrl-C as well, comes again.
 
     Yields:
         The exit codes of the signals that came.
@@ -69,6 +77,17 @@ def told_to_end() -> Iterator[list[int]]:
             told.append(128 + number)
             raise Terminated
 
+    def swallowed(what: sys.UnraisableHookArgs) -> None:
+        # What is raised in a destructor or in a callback goes nowhere: once more, a moment later.
+        nonlocal last
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            usual(what)
+            return
+        last = -SAME
+        number = told[-1] - 128 if isinstance(what.exc_value, Terminated) else signal.SIGINT
+        threading.Timer(MOMENT, _thread.interrupt_main, [number]).start()
+
+    usual, sys.unraisablehook = sys.unraisablehook, swallowed
     taken = []
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
@@ -79,5 +98,6 @@ def told_to_end() -> Iterator[list[int]]:
     try:
         yield told
     finally:
+        sys.unraisablehook = usual
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
