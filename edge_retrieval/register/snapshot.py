@@ -135,11 +135,12 @@ class Snapshot:
         """What filters and grouping need; kept on disk for the next who opens this state."""
         if self._columns is None:
             with contextlib.suppress(RegisterError):  # a cache: made anew
-                self._columns = self._fitting(load_columns(self.folder, self.state))
+                kept = load_columns(self.folder, self.state)
+                self._columns = None if kept is None else self._require_as_many(kept)
         if self._columns is None:
             from edge_retrieval.register.tabling import make_columns
 
-            self._columns = self._fitting(make_columns(self.database))
+            self._columns = self._require_as_many(make_columns(self.database))
             if self.old is None and self._is_newest():
                 save_columns(self.folder, self._columns, self.state)
                 if not self._is_newest():  # a writer was faster: these may be in the place of its
@@ -147,9 +148,9 @@ class Snapshot:
                         (self.folder / COLUMNS).unlink()
         return self._columns
 
-    def _fitting(self, columns: Columns | None) -> Columns | None:
-        """Return columns that tell of as many figures as there are vectors; else refuse them."""
-        if columns is not None and len(columns.design_of) != len(self.vectors):
+    def _require_as_many(self, columns: Columns) -> Columns:
+        """Return columns that tell of as many figures as there are vectors; refuse others."""
+        if len(columns.design_of) != len(self.vectors):
             raise RegisterError(
                 f"{self.database.path}: damaged: {len(self.vectors)} vectors in batches, "
                 f"{len(columns.design_of)} figures",
