@@ -19,12 +19,14 @@ from typing import Any
 import aarch64_table
 import cost_tables
 import fault_tables
+import fuzz_table
 import helps_table
 import model_tables
 import page_tables
 import peer_tables
 import search_tables
 import serving_table
+import store_table
 import views_table
 
 from edge_retrieval.bench.tables import about, markdown_of, tables
@@ -304,6 +306,7 @@ TABLES: dict[str, Callable[[], str]] = {
         table,
     ),
     "crashes": crashes,
+    "fuzz": lambda: fuzz_table.fuzz(load("fuzz"), table),
     "faults": lambda: fault_tables.faults(load("faults"), table),
     "long_run": lambda: fault_tables.long_run(load("long_run"), table),
     "cold_start": lambda: cost_tables.cold_start(load("cold_start"), table),
@@ -317,6 +320,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "peers": peers,
     "quantization": quantization,
     "serving": lambda: serving_table.serving(load("serving"), table),
+    "store": lambda: store_table.store(load("store"), table),
     "views": lambda: views_table.views(load("views"), table),
     "views_cost": lambda: views_table.views_cost(load("views"), table),
     "votes": lambda: views_table.votes(load("views")),
