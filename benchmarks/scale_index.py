@@ -197,7 +197,6 @@ def main() -> None:
         about = {
             "question": "is the register of workers that of one machine, row for row?",
             "engine": f"dask, a cluster of {WORKERS} worker processes on this machine",
-            "made": f"{args.made} designs x {args.views} drawings of random polygons, {SIDE} px",
             "bundle": Bundle.open(args.bundle).name,
         }
         facts = {"cores": available_cores(), "host": host(), "versions": _versions()}
@@ -209,7 +208,8 @@ def main() -> None:
             made = Path(folder) / "made"
             draw(made, args.made, args.views)
             print(f"{args.made} designs drawn", flush=True)
-            compared(made, f"{args.made * args.views} made drawings", args, save)
+            name = f"{args.made} made designs x {args.views} drawings, random polygons, {SIDE} px"
+            compared(made, name, args, save)
 
 
 def _versions() -> dict[str, Any]:
