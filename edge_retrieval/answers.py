@@ -201,7 +201,8 @@ class SearchResult:
             among = f"{self.filters or 'there'} ({figures})"
             return f"compared exactly with the only design {among}{unknown}"
         if self.exact:
-            return f"compared exactly with all {designs} designs {among}{unknown}"
+            others = "other designs" if self.query.design else "designs"
+            return f"compared exactly with all {designs} {others} {among}{unknown}"
         on = "store" if self.store else "register"
         measured = (
             "" if self.overlap is None else f", overlap@10 {self.overlap:.2f} measured on this {on}"

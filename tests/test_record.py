@@ -117,10 +117,16 @@ def test_a_design_added_since_is_told(register: Register, encoder: fakes.FakeEnc
     found = replay(record, register, encoder)
     assert not found.same
     told = "\n".join(found.changes)
-    assert "21 designs, then 20" in told
-    assert "16 designs were compared, then 15" in told
-    assert "NEWER, rank 1 with 1.000, was not found then: it was added or changed since" in told
-    assert found.statement.startswith("changed: ")
+    assert "21 designs now, 20 when recorded" in told
+    assert "16 designs were compared, 15 when recorded" in told
+    assert (
+        "NEWER, rank 1 with 1.000, was not found when recorded: it was added or changed since"
+        in told
+    )
+    assert found.statement == (
+        "changed: 5 differences; scores of the 4 hits found both times: unchanged"
+    )
+    assert "has rank" not in told  # the others only made room
 
 
 def test_a_design_that_is_removed_or_left_out_of_the_answer_is_told(
@@ -130,8 +136,8 @@ def test_a_design_that_is_removed_or_left_out_of_the_answer_is_told(
     first = record["results"][0]["hits"][0]["design"]
     register.remove([first])
     told = "\n".join(replay(record, register, encoder).changes)
-    assert f"{first}, then rank 1, is no longer in the register" in told
-    assert "was not among the first 5 then" in told  # the sixth has moved up
+    assert f"{first}, rank 1 when recorded, is no longer in the register" in told
+    assert "was not among the first 5 when recorded" in told  # the sixth has moved up
 
 
 def test_a_change_that_changes_no_answer_is_told_all_the_same(
@@ -141,8 +147,8 @@ def test_a_change_that_changes_no_answer_is_told_all_the_same(
     far = fakes.sheet(fakes.drawing(77), "far.png", single=True)
     register.add([fakes.design("FAR", [far], ("12", "12-08"))], encoder)
     found = replay(record, register, encoder)
-    assert found.changes == ("the register holds something else: 21 designs, then 20, "
-                             "61 figures, then 60",)  # fmt: skip
+    assert found.changes == ("the register holds something else: 21 designs now, 20 when recorded; "
+                             "61 figures now, 60 when recorded",)  # fmt: skip
     assert found.same and found.identical
     assert "identical" in found.statement
 
@@ -164,7 +170,7 @@ def test_a_class_that_is_gone_is_told(register: Register, encoder: fakes.FakeEnc
     register.compact()
     found = replay(record, register, encoder)
     assert not found.same
-    assert any("cannot be searched as then" in change for change in found.changes)
+    assert any("cannot be searched as recorded" in change for change in found.changes)
 
 
 def test_drawings_may_stay_out_of_the_record_and_are_then_asked_for(

@@ -199,7 +199,7 @@ def test_a_record_is_written_and_replayed(run: Run, designs: Path) -> None:
     run("register", "remove", "mine", "D3")
     changed = run("replay", "search.json", "-r", "mine")
     assert changed.code == 1
-    assert "D3, then rank" in changed.out
+    assert "D3, rank 3 when recorded, is no longer in the register" in changed.out
     told = json.loads(run("replay", "search.json", "-r", "mine", "--json").out)
     assert (told["same"], told["identical"]) == (False, False)
     assert "drawing" in Path("search.json").read_text()

@@ -44,7 +44,7 @@ def ask(named: Sequence[Path], register: Register, *, whole: bool, each: bool) -
         named: Files, folders of files, "-", or numbers of designs of the register.
         register: Knows its designs.
         whole: Take each file as one figure: do not cut it.
-        each: Every file, folder and design is a query of its own; else all are views of one.
+        each: Every file and design is a query of its own; else all are views of one product.
 
     Raises:
         DrawingError: A folder without a drawing.
@@ -66,9 +66,9 @@ def ask(named: Sequence[Path], register: Register, *, whole: bool, each: bool) -
             asking.queries.append(query)
             asking.embeddings.append(vectors)
             continue
-        own = list(_read(path, asking, whole=whole))
-        if each and own:
-            _add(asking, own, path)
+        own = list(_read(path, asking, register, whole=whole))
+        for query in own if each else ():
+            _add(asking, [query], path)
         views += own
     if not each and views:
         _add(asking, views, named[0])
@@ -96,7 +96,7 @@ def _design(path: Path, register: Register) -> str:
         return ""
 
 
-def _read(path: Path, asking: Asking, *, whole: bool) -> Iterator[Query]:
+def _read(path: Path, asking: Asking, register: Register, *, whole: bool) -> Iterator[Query]:
     """Yield a query for each drawing that a name stands for; note what cannot be read."""
     from edge_retrieval.search import query_from_bytes
 
@@ -107,10 +107,24 @@ def _read(path: Path, asking: Asking, *, whole: bool) -> Iterator[Query]:
             name = "standard input" if file == STDIN else str(file)
             query = query_from_bytes(data, name, cut=not whole)
         except DrawingError as error:
-            asking.unread.append(error)
+            asking.unread.append(_neither(file, register) or error)
             continue
         asking.drawings[query.sha256 or hashlib.sha256(data).hexdigest()] = data
         yield query
+
+
+def _neither(path: Path, register: Register) -> DrawingError | None:
+    """Return the error that tells of a name that may have been meant as a design's number."""
+    from edge_retrieval.filters import find_design
+
+    if path == STDIN or path.exists() or path.suffix or len(path.parts) != 1:
+        return None
+    try:
+        find_design(register.columns, str(path), where=register.folder)
+    except EdgeRetrievalError as error:
+        name = register.folder.absolute().name
+        return DrawingError(f"{path} is neither a file nor a design of {name}", hint=error.hint)
+    return None
 
 
 def _as_numbered(name: str) -> list[tuple[int, str]]:

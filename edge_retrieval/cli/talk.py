@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypeVar
 
 import typer
 
@@ -182,7 +182,8 @@ def print_table(
     Args:
         title: Stands above.
         columns: (heading, "left" | "right" | "cut") of each; "cut" is left and gives way with an
-            ellipsis where the terminal is narrow.
+            ellipsis where the terminal is narrow; where that is not enough, or no cell of it says
+            anything, the column is left out.
         rows: Cells as text; shown as they are, no markup.
     """
     from rich.box import ASCII, SIMPLE_HEAD
@@ -208,15 +209,20 @@ def print_table(
     ]
     cut = [i for i, (_, side) in enumerate(columns) if side == "cut"]
     room = console.width - 1 - sum(w + GAP for i, w in enumerate(widths) if i not in cut)
+    # What may give way goes, the last first, before a number is cut; so does what says nothing.
+    gone = [i for i in cut if lines and not any(line[i] for line in lines)]
+    while (left := [i for i in cut if i not in gone]) and room < (LEAST_WIDTH + GAP) * len(left):
+        gone.append(left[-1])
+    cut = [i for i in cut if i not in gone]
     for done, i in enumerate(sorted(cut, key=widths.__getitem__)):  # short ones leave room
         widths[i] = min(widths[i], max(LEAST_WIDTH, room // (len(cut) - done) - GAP))
         room -= widths[i] + GAP
-    for heading, side in columns:
-        table.add_column(heading, justify="right" if side == "right" else "left")
+    kept = [i for i in range(len(columns)) if i not in gone]
+    for heading, side in (columns[i] for i in kept):
+        justify: Literal["left", "right"] = "right" if side == "right" else "left"
+        table.add_column(heading, justify=justify, no_wrap=True)
     for line in lines:
-        table.add_row(
-            *(Text(shorten(cell, width)) for cell, width in zip(line, widths, strict=True))
-        )
+        table.add_row(*(Text(shorten(line[i], widths[i])) for i in kept))
     console.print(Text(one_line(title), style="bold"), soft_wrap=True)
     console.print(table)
     answer("\n".join(line.rstrip() for line in drawn.getvalue().splitlines()))

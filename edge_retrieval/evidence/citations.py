@@ -7,14 +7,15 @@ import io
 from collections.abc import Mapping, Sequence
 
 from edge_retrieval.evidence.record import Flag
+from edge_retrieval.provenance import now
 from edge_retrieval.register import Register
 from edge_retrieval.search import SearchResult
 from edge_retrieval.taxonomy import locarno_title
 
 COLUMNS = (
     "query", "rank", "design", "title", "class", "class title", "US class", "applicants", "filed",
-    "published", "score", "strength", "views matched", "best pair", "relevant", "note", "register",
-    "snapshot",
+    "published", "score", "strength", "views matched", "best pair", "relevant", "note", "searched",
+    "register", "snapshot",
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def to_csv(
     file = io.StringIO(newline="")
     file.write("\ufeff")
     writer = csv.writer(file)
+    today = now()[:10]
     writer.writerow(COLUMNS)
     for result in results:
         for hit in result.hits:
@@ -59,6 +61,7 @@ def to_csv(
                 f"view {hit.query_figure + 1} with figure {hit.figure.figure}",
                 "yes" if flag is not None and flag.relevant else "",
                 flag.note if flag is not None else "",
+                today,
                 register.folder.absolute().name,
                 register.snapshot,
             )

@@ -79,7 +79,7 @@ def _search(result: SearchResult, register: Register, flags: Mapping[str, Flag])
     return f"""<section>
 <header>
 <h1>Designs like <em>{escape(Path(query.name).name)}</em></h1>
-<p>{escape(statement)}. Register: {escape(where)}.</p>
+<p>{escape(statement)}. Register: {escape(where)}. Searched {now()[:10]}.</p>
 {alarms}</header>
 <div class="query"><h2>Searched with</h2>
 {figures}

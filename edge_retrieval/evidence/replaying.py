@@ -27,6 +27,9 @@ from edge_retrieval.search import search
 CLOSE = 0.001
 """Scores of one design that differ by less may come of another processor or runtime."""
 
+EQUAL = 5e-7
+"""Scores are kept to the sixth decimal."""
+
 SHOWN = 12
 """So many designs that changed are told of one search."""
 
@@ -42,6 +45,7 @@ class Replay:
         changes: What is not as it was, a sentence each; () where nothing is.
         notes: What is different and changed nothing: versions, the processor, a compaction.
         hits: How many hits were compared.
+        both: How many of them were found again.
     """
 
     same: bool
@@ -50,6 +54,7 @@ class Replay:
     changes: tuple[str, ...]
     notes: tuple[str, ...]
     hits: int
+    both: int = 0
 
     @property
     def statement(self) -> str:
@@ -60,7 +65,11 @@ class Replay:
         if self.same:
             far = f"{self.largest:.6f}"
             return f"same: {hits}, the same designs and ranks; scores differ by at most {far}"
-        return f"changed: {len(self.changes)} difference{'s' * (len(self.changes) != 1)}"
+        told = f"changed: {len(self.changes)} difference{'s' * (len(self.changes) != 1)}"
+        if not self.both:
+            return told
+        far = "unchanged" if self.largest < EQUAL else f"at most {self.largest:.6f} apart"
+        return f"{told}; scores of the {self.both:,} hits found both times: {far}"
 
 
 def replay(
@@ -88,7 +97,7 @@ def replay(
         if then != register.bundle.fingerprint:
             told = (
                 f"the register's encoder is another one: {register.bundle.name} "
-                f"({register.bundle.fingerprint[:12]}), then {record['encoder']['name']} "
+                f"({register.bundle.fingerprint[:12]}), when recorded {record['encoder']['name']} "
                 f"({then[:12]}); nothing was searched, for its scores mean something else"
             )
             return Replay(False, False, 0.0, (told,), (), 0)
@@ -113,8 +122,8 @@ def _replayed(
     changes, notes = _surroundings(record, register)
     if store is None and any(then.get("store") for then in record["results"]):
         then = f"the store {asked['store']['collection']} found the candidates"
-        notes.append(f"the register is searched, then {then}; scores are the register's")
-    largest, hits, same = 0.0, 0, True
+        notes.append(f"the register is searched; when recorded {then}; scores are its own")
+    largest, hits, both, same = 0.0, 0, 0, True
     for then in record["results"]:
         try:
             query, embeddings = _query(then, register, drawings)
@@ -133,7 +142,7 @@ def _replayed(
             raise
         except EdgeRetrievalError as error:  # a class, a design that is not there any more
             same = False
-            changes.append(f"{then['query']}: cannot be searched as then: {error}")
+            changes.append(f"{then['query']}: cannot be searched as recorded: {error}")
             continue
         [now] = to_json([result], register=register)["results"]
         if then.get("store") and store is None:
@@ -142,9 +151,11 @@ def _replayed(
         changes += own
         same = same and not own and far <= CLOSE
         largest, hits = max(largest, far), hits + len(then["hits"])
+        both += len({hit["design"] for hit in then["hits"]} & {h["design"] for h in now["hits"]})
     if largest > CLOSE:
         changes.append(f"scores differ by up to {largest:.6f}")
-    return Replay(same, same and largest < 5e-7, largest, tuple(changes), tuple(notes), hits)
+    identical = same and largest < EQUAL
+    return Replay(same, identical, largest, tuple(changes), tuple(notes), hits, both)
 
 
 def _surroundings(record: Mapping[str, Any], register: Register) -> tuple[list[str], list[str]]:
@@ -153,12 +164,12 @@ def _surroundings(record: Mapping[str, Any], register: Register) -> tuple[list[s
     if then["contents"] == register.contents:
         if then["snapshot"] != register.snapshot:
             notes.append(
-                f"the register is snapshot {register.snapshot}, then {then['snapshot']}; "
+                f"the register is snapshot {register.snapshot}, {then['snapshot']} when recorded; "
                 "it holds the very same designs, drawings and vectors"
             )
     else:
-        counts = ", ".join(
-            f"{now:,} {what}, then {then[what]:,}"
+        counts = "; ".join(
+            f"{now:,} {what} now, {then[what]:,} when recorded"
             for what, now in (
                 ("designs", register.designs_count),
                 ("figures", register.figures_count),
@@ -168,7 +179,7 @@ def _surroundings(record: Mapping[str, Any], register: Register) -> tuple[list[s
     for name, version in record["versions"].items():
         now = versions().get(name, "not installed")
         if now != version:
-            notes.append(f"{name} {now}, then {version}")
+            notes.append(f"{name} is {now}, {version} when recorded")
     return changes, notes
 
 
@@ -197,7 +208,8 @@ def _query(
         query = query_from_bytes(data, name, cut=not file["whole"])
         if not file["chosen"] and len(query.figures) != file["figures"]:
             raise ConfigError(
-                f"{name} is cut into {len(query.figures)} figures now, {file['figures']} then",
+                f"{name} is cut into {len(query.figures)} figures now,"
+                f" {file['figures']} when recorded",
                 hint="use the version of edge-retrieval that the record names",
             )
         queries.append(choose_figures(query, file["chosen"]) if file["chosen"] else query)
@@ -220,30 +232,33 @@ def compare(
     for what in ("compared_designs", "compared_figures"):
         if then[what] != now[what]:
             name = what.replace("compared_", "")
-            changes.append(f"{now[what]:,} {name} were compared, then {then[what]:,}")
+            changes.append(f"{now[what]:,} {name} were compared, {then[what]:,} when recorded")
     if then["exact"] != now["exact"]:
         words = {True: "exactly", False: "approximately"}
-        changes.append(f"searched {words[now['exact']]}, then {words[then['exact']]}")
+        changes.append(f"searched {words[now['exact']]}, {words[then['exact']]} when recorded")
     old = {hit["design"]: hit for hit in then["hits"]}
     new = {hit["design"]: hit for hit in now["hits"]}
     moved = [_gone(hit, register) for number, hit in old.items() if number not in new]
     moved += [_come(hit, then) for number, hit in new.items() if number not in old]
-    for number in old.keys() & new.keys():
-        if old[number]["rank"] != new[number]["rank"]:
-            ranks = f"rank {new[number]['rank']}, then {old[number]['rank']}"
-            moved.append((old[number]["rank"], f"{number} has {ranks}"))
-    told = [sentence for _, sentence in sorted(moved)]
-    changes += told[:SHOWN]
-    if len(told) > SHOWN:
-        changes.append(f"and {len(told) - SHOWN} more designs")
-    far = [abs(old[n]["score"] - new[n]["score"]) for n in old.keys() & new.keys()]
+    both = [number for number in old if number in new]
+    if both != [number for number in new if number in old]:  # else they only made room
+        for number in both:
+            ranks = new[number]["rank"], old[number]["rank"]
+            if ranks[0] != ranks[1]:
+                told = f"{number} has rank {ranks[0]}, {ranks[1]} when recorded"
+                moved.append((ranks[1], told))
+    sentences = [sentence for _, sentence in sorted(moved)]
+    changes += sentences[:SHOWN]
+    if len(sentences) > SHOWN:
+        changes.append(f"and {len(sentences) - SHOWN} more designs")
+    far = [abs(old[number]["score"] - new[number]["score"]) for number in both]
     return changes, max(far, default=0.0)
 
 
 def _gone(hit: Mapping[str, Any], register: Register) -> tuple[int, str]:
     here = register.columns.find(hit["design"]) is not None
     why = "is not among the first any more" if here else "is no longer in the register"
-    return hit["rank"], f"{hit['design']}, then rank {hit['rank']}, {why}"
+    return hit["rank"], f"{hit['design']}, rank {hit['rank']} when recorded, {why}"
 
 
 def _come(hit: Mapping[str, Any], then: Mapping[str, Any]) -> tuple[int, str]:
@@ -252,8 +267,8 @@ def _come(hit: Mapping[str, Any], then: Mapping[str, Any]) -> tuple[int, str]:
     full = len(then["hits"]) < then["compared_designs"]
     would = then["exact"] and (hit["score"] > worst + CLOSE or not full)
     why = (
-        "was not found then: it was added or changed since"
+        "was not found when recorded: it was added or changed since"
         if would
-        else f"was not among the first {len(then['hits'])} then"
+        else f"was not among the first {len(then['hits'])} when recorded"
     )
     return hit["rank"], f"{hit['design']}, rank {hit['rank']} with {hit['score']:.3f}, {why}"

@@ -13,7 +13,7 @@ export function classTree({ label, chosen, choose, excludes = false }) {
   const sought = h("input", {
     type: "search",
     class: "seek",
-    placeholder: "Find a class: 06-01 or chairs",
+    placeholder: "Find a class: 06-01 or seats",
     "aria-label": `${label}: find`,
     autocomplete: "off",
     spellcheck: "false",
