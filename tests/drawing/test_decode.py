@@ -134,7 +134,7 @@ def test_an_empty_page_is_an_error(read, paper):
 
 
 def test_a_page_that_is_too_large_is_refused_before_it_is_unpacked():
-    refused = pytest.raises(DrawingError, match="400 x 300 pixels: .* 1,000 .--max-pixels")
+    refused = pytest.raises(DrawingError, match=r"400 x 300 pixels: .* 1,000 .--max-pixels")
     with within(Limits(pixels=1000)), refused as caught:
         cut_sheet(data_of(ring()), where="a")
     assert "lower resolution" in caught.value.hint
