@@ -547,6 +547,7 @@ def test_the_command_line_fills_searches_measures_and_replays(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     needs_milvus()
+    monkeypatch.setattr(planning, "COMPARED", 1_000)  # the tests above let the store be asked
     monkeypatch.chdir(tmp_path)
     Path("q.png").write_bytes(fakes.drawing(5, 60))
 

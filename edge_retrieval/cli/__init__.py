@@ -52,6 +52,15 @@ def main() -> None:
             raise
 
 
+def again_to_main(number: int) -> None:
+    """Send the main thread a signal; one that is only noted would not end what it waits for."""
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)
+    else:
+        _thread.interrupt_main(number)
+
+
 @contextlib.contextmanager
 def told_to_end() -> Iterator[list[int]]:
     """Turn SIGTERM and SIGHUP into a `Terminated` in the main thread, inside.
@@ -85,7 +94,7 @@ def told_to_end() -> Iterator[list[int]]:
             return
         last = -SAME
         number = told[-1] - 128 if isinstance(what.exc_value, Terminated) else signal.SIGINT
-        threading.Timer(MOMENT, _thread.interrupt_main, [number]).start()
+        threading.Timer(MOMENT, again_to_main, [number]).start()
 
     usual, sys.unraisablehook = sys.unraisablehook, swallowed
     taken = []

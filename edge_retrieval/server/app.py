@@ -46,8 +46,13 @@ def create_app(register_folder: Path | str, *, settings: ServeSettings | None = 
     return app_of(Desk(Path(register_folder), settings or ServeSettings()))
 
 
-def app_of(desk: Desk) -> Starlette:
-    """Return the application of a desk; its workers start with it, if they have not, and end."""
+def app_of(desk: Desk, ready: Callable[[], None] = lambda: None) -> Starlette:
+    """Return the application of a desk; its workers start with it, if they have not, and end.
+
+    Args:
+        desk: Answers.
+        ready: Called once it can be asked, and be told to end.
+    """
     try:
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
@@ -59,6 +64,7 @@ def app_of(desk: Desk) -> Starlette:
     @contextlib.asynccontextmanager
     async def working(_: Starlette) -> AsyncIterator[None]:
         desk.start()
+        ready()
         try:
             yield
         finally:

@@ -34,19 +34,19 @@ def serve(folder: Path, settings: ServeSettings, *, ready: Callable[[str], None]
         RegisterError: The register cannot be opened.
     """
     desk = Desk(folder, settings)
-    server = server_of(desk)
     listening = listen(settings.host, settings.port)
     try:
         desk.start()
-        ready(address_of(listening, settings.host))
+        # Told from within: before, a signal to end would meet uvicorn half begun.
+        server = server_of(desk, lambda: ready(address_of(listening, settings.host)))
         server.run(sockets=[listening])
     finally:
         desk.stop()
         listening.close()
 
 
-def server_of(desk: Desk) -> uvicorn.Server:
-    """Return uvicorn around the application of a desk.
+def server_of(desk: Desk, ready: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """Return uvicorn around the application of a desk; `ready` is called once it answers.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -58,7 +58,7 @@ def server_of(desk: Desk) -> uvicorn.Server:
             raise
         raise MissingExtraError.of("serving the page", "web") from error
     config = uvicorn.Config(
-        app_of(desk),
+        app_of(desk, ready),
         access_log=False,
         log_level="warning",
         http="h11",
