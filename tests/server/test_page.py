@@ -18,6 +18,7 @@ import pytest
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.encoder import load_encoder
+from edge_retrieval.evidence import read_record, replay
 from edge_retrieval.register import Register
 from edge_retrieval.sample import sample_folder, sample_query
 from edge_retrieval.server import ServeSettings
@@ -520,6 +521,10 @@ def test_a_flagged_design_and_its_note_are_in_record_report_and_citations(open_p
     assert "the same brim, <wider>" in json.dumps(record)
     assert found in json.dumps(record)
     assert "Searched all classes." in json.dumps(record)
+    told = read_record(saved["json"].encode(), where="exported")  # and it proves what was found
+    with Register.open(designs.parent / "register") as register:
+        replayed = replay(told, register, load_encoder(register.bundle))
+    assert replayed.identical, replayed.changes
     [line] = [row for row in csv.DictReader(io.StringIO(saved["csv"])) if row["design"] == found]
     assert line["note"] == "the same brim, <wider>"
     assert "the same brim, &lt;wider&gt;" in saved["html"]
