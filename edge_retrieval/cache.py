@@ -34,6 +34,12 @@ def cache_folder() -> Path:
     return _temporary_folder()
 
 
+def register_name(folder: Path) -> str:
+    """Return what a register is called: by its folder, or that it is the sample."""
+    is_sample = folder.name.startswith("sample-") and folder.parent == cache_folder()
+    return "sample" if is_sample else folder.absolute().name
+
+
 def _temporary_folder() -> Path:
     """Return a folder for this user among the temporary files, where anybody may make folders.
 

@@ -12,6 +12,9 @@ from edge_retrieval.taxonomy import locarno_title
 VOTERS = 10
 """So many of the nearest designs vote."""
 
+LEAST = 3
+"""Fewer agree too easily: nothing is told then."""
+
 
 class ClassVote(NamedTuple):
     """What the nearest designs say of the class. A hint, not a finding.
@@ -45,7 +48,7 @@ class ClassVote(NamedTuple):
 
 
 def vote(nearest: Sequence[DesignRecord]) -> ClassVote | None:
-    """Let designs vote on a class; None where none of them has one.
+    """Let designs vote on a class; None where fewer than `LEAST` of them have one.
 
     The finest level on which more than half agree is told; where there is none, the class with most
     votes on the finest level, of equal ones that of the nearest design.
@@ -54,7 +57,7 @@ def vote(nearest: Sequence[DesignRecord]) -> ClassVote | None:
         nearest: Best first; at most `VOTERS` of them are asked.
     """
     voters = [design for design in nearest[:VOTERS] if design.labels]
-    if not voters:
+    if len(voters) < LEAST:
         return None
     deepest = max(len(design.labels) for design in voters)
     told = []

@@ -341,6 +341,7 @@ def test_a_vote_tells_the_finest_class_that_most_agree_on() -> None:
     assert told("a a1", "a a1", "b b1") == ("a1", 2, 3, True)
     assert told("a a1", "a a2", "b b1") == ("a", 2, 3, True)
     assert told("b b1", "a a2", "c c1") == ("b1", 1, 3, False)
-    assert told("", "a a1", "") == ("a1", 1, 1, True)
-    assert vote(voters("", "")) is None
+    assert told("", "a a1", "", "a a2", "a a1") == ("a1", 2, 3, True)
+    assert vote(voters("", "", "")) is None
+    assert vote(voters("a a1", "a a1", "")) is None  # two agree too easily
     assert told(*["a a1"] * 3, *["b b1"] * 7, *["a a1"] * 20)[0] == "b1"  # ten vote

@@ -122,7 +122,7 @@ def _neither(path: Path, register: Register) -> DrawingError | None:
     try:
         find_design(register.columns, str(path), where=register.folder)
     except EdgeRetrievalError as error:
-        name = register.folder.absolute().name
+        name = register.name
         return DrawingError(f"{path} is neither a file nor a design of {name}", hint=error.hint)
     return None
 

@@ -51,16 +51,16 @@ def serve(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import secrets
 
+    from edge_retrieval.cache import register_name
     from edge_retrieval.server.running import serve as run
     from edge_retrieval.server.settings import ServeSettings, is_loopback
-    from edge_retrieval.server.work import name_of
 
     made = "" if token or is_loopback(host) else secrets.token_urlsafe(24)
     given = {} if queue is None else {"queue": queue}
     settings = ServeSettings(host=host, port=port, token=token or made, workers=workers, **given)
     register = find_register(register_path)
     folder = Path(register.folder)
-    about = f"{register.designs_count:,} designs of {one_line(name_of(folder))}"
+    about = f"{register.designs_count:,} designs of {one_line(register_name(folder))}"
     register.close()
 
     def ready(address: str) -> None:

@@ -62,7 +62,7 @@ def to_csv(
                 "yes" if flag is not None and flag.relevant else "",
                 flag.note if flag is not None else "",
                 today,
-                register.folder.absolute().name,
+                register.name,
                 register.snapshot,
             )
             writer.writerow([_harmless(cell) for cell in cells])

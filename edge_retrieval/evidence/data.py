@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_retrieval.register import DesignRecord, Register
+from edge_retrieval.register.records import facts_of
 from edge_retrieval.search import Alarm, Hit, SearchResult, ViewMatch
 from edge_retrieval.taxonomy import locarno_title
 
@@ -139,16 +140,7 @@ def _hit_as_data(hit: Hit) -> dict[str, Any]:
         "pair": round(hit.pair, 6),
         "share": hit.strength.share if hit.strength is not None else None,
         "strength": hit.strength.text if hit.strength is not None else None,
-        "design": design.number,
-        "title": design.title,
-        "labels": list(design.labels),
-        "locarno": design.locarno,
-        "locarno_title": locarno_title(design.locarno) if design.locarno else None,
-        "uspc": list(design.uspc),
-        "filed": design.filed,
-        "published": design.published,
-        "applicants": list(design.applicants),
-        "where": design.where,
+        **facts_of(design),
         "figure": figure.figure,
         "figures": design.figures_count,
         "description": figure.description,

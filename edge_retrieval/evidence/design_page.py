@@ -117,7 +117,7 @@ def design_page(register: Register, number: str) -> str:
     told = {name[0].upper() + name[1:]: text for name, text in facts.items()}
     cards = "\n".join(_card(register, figure) for figure in figures_of(register, number))
     told["Held"] = held(design)
-    where = f"Register {register.folder.absolute().name}, snapshot {register.snapshot}"
+    where = f"Register {register.name}, snapshot {register.snapshot}"
     made = now().replace("T", " ").replace("+00:00", " UTC")
     body = f"""<main>
 <header>

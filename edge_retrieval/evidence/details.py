@@ -10,6 +10,7 @@ from edge_retrieval.evidence.data import class_of
 from edge_retrieval.evidence.record import Flag
 from edge_retrieval.page import picture
 from edge_retrieval.register import FigureRecord, Register
+from edge_retrieval.register.records import dates_of
 from edge_retrieval.search import Hit, SearchResult, ViewMatch, same_views
 
 PAIR_SIDE = 320
@@ -31,11 +32,7 @@ def _hit(hit: Hit, views: Sequence[bytes], register: Register, flags: Mapping[st
     facts = [
         class_of(design),
         ", ".join(design.applicants),
-        ", ".join(
-            f"{verb} {date}"
-            for verb, date in (("filed", design.filed), ("published", design.published))
-            if date
-        ),
+        dates_of(design.filed, design.published),
         hit.sentence,
         hit.strength.sentence if hit.strength is not None else "",
         f"Relevant{': ' if flag.note else ''}{flag.note}" if flag and flag.relevant else "",

@@ -13,6 +13,7 @@ from edge_retrieval.evidence.record import Flag
 from edge_retrieval.page import definitions, page, picture
 from edge_retrieval.provenance import now, versions
 from edge_retrieval.register import DesignRecord, Register
+from edge_retrieval.register.records import dates_of
 from edge_retrieval.search import Hit, SearchResult
 
 _TRAINING = ("torch", "timm", "onnx")  # never part of a search
@@ -71,7 +72,7 @@ def _search(result: SearchResult, register: Register, flags: Mapping[str, Flag])
     statement = result.statement[0].upper() + result.statement[1:]
     if result.chance:
         statement += f". {result.chance[0].upper()}{result.chance[1:]}"
-    where = register.folder.absolute().name
+    where = register.name
     if result.predicted is not None:
         sentence = result.predicted.sentence
         statement += f". {sentence[0].upper()}{sentence[1:]}"
@@ -140,8 +141,7 @@ def _meaning(several: bool) -> str:
 
 
 def _dates(design: DesignRecord) -> str:
-    dates = [("filed", design.filed), ("published", design.published)]
-    text = ", ".join(f"{verb} {date}" for verb, date in dates if date)
+    text = dates_of(design.filed, design.published)
     return text[:1].upper() + text[1:]
 
 
@@ -159,7 +159,7 @@ def _facts(register: Register, settings: Mapping[str, object]) -> dict[str, str]
     return {
         "Searched": now().replace("T", " ").replace("+00:00", " UTC"),
         "Settings": asked,
-        "Register": f"{register.folder.absolute().name}, snapshot {register.snapshot}, contents "
+        "Register": f"{register.name}, snapshot {register.snapshot}, contents "
         f"{register.contents[:16]}",
         "Encoder": f"{register.bundle.name}, {register.bundle.precision}"
         + (f", the first {bundle.dim} of {bundle.whole.dim} numbers" if bundle.cut_of else ""),

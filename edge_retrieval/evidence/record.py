@@ -105,7 +105,7 @@ def make_record(
         "versions": {name: text for name, text in versions().items() if name not in TRAINING},
         "host": cpu_model(),
         "register": {
-            "name": register.folder.absolute().name,
+            "name": register.name,
             "snapshot": register.snapshot,
             "contents": register.contents,
             "designs": register.designs_count,

@@ -9,6 +9,7 @@ from typing import Any
 from edge_retrieval.evidence.data import class_of
 from edge_retrieval.page import definitions, page, picture
 from edge_retrieval.register import DesignRecord
+from edge_retrieval.register.records import dates_of
 
 SHOWN = 100
 """So many pairs of either kind are drawn; the others stand in a list."""
@@ -206,8 +207,7 @@ def _views(many: int) -> str:
 
 
 def _dates(facts: Told) -> str:
-    dates = [("filed", facts["filed"]), ("published", facts["published"])]
-    return _capital(", ".join(f"{verb} {date}" for verb, date in dates if date))
+    return _capital(dates_of(facts["filed"], facts["published"]))
 
 
 def _capital(text: str) -> str:

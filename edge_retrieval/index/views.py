@@ -100,18 +100,20 @@ def _by_bounds(index: Bounded, scoring: _Scoring, k: int) -> list[Found]:
     order = np.argsort(-upper, kind="stable")
     order = order[np.isfinite(upper[order])]
     best: list[Found] = []
-    start, many, tightened = 0, max(k, AT_ONCE), not hasattr(index, "flat")
+    flat: Bounded | None = getattr(index, "flat", None)
+    start, many = 0, max(k, AT_ONCE)
     while start < len(order):
         floor = best[k - 1].score if len(best) >= k else -math.inf
         left = int(np.count_nonzero(upper[order[start:]] >= floor))
         if not left:
             break
-        if best and not tightened and left > max(LEAST_SCORED, len(order) // SCORED_SHARE):
+        too_many = left > max(LEAST_SCORED, len(order) // SCORED_SHARE)
+        if best and flat is not None and too_many:
             # Rough bounds rule too little out: those of a product in float32 cost less by now.
-            upper = scoring.bounds(index.flat)  # type: ignore[attr-defined]
+            upper = scoring.bounds(flat)
             rest = order[start:]
             order[start:] = rest[np.argsort(-upper[rest], kind="stable")]
-            tightened = True
+            flat = None  # once
             continue
         piece = order[start : start + min(many, left)]
         best = sorted([*best, *scoring.found(piece)], key=_order)[: max(k, 1)]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_retrieval.arrays import Codes, Embeddings
+from edge_retrieval.cache import register_name
 from edge_retrieval.errors import BundleMismatchError, RegisterError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register.columns import Columns, sheet_mark
@@ -105,13 +106,18 @@ class Register:
         if self._at.closed:
             return f"<Register {self.folder.name}, closed>"
         return (
-            f"<Register {self.folder.absolute().name}: {self.designs_count:,} designs, "
+            f"<Register {self.name}: {self.designs_count:,} designs, "
             f"{self.figures_count:,} figures, encoder {self.bundle.name}>"
         )
 
     def __len__(self) -> int:
         """The number of figures."""
         return self.figures_count
+
+    @property
+    def name(self) -> str:
+        """What it is called, where its folder need not be told."""
+        return register_name(self.folder)
 
     @property
     def figures_count(self) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from edge_retrieval.sources.design import Box, Problem
+from edge_retrieval.sources.design import Box, Design, Problem
+from edge_retrieval.taxonomy import locarno_title
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,25 @@ class AddResult:
     unchanged: int = 0
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
+
+
+def facts_of(design: Design | DesignRecord) -> dict[str, Any]:
+    """Return what is known of a design as plain data, without its figures."""
+    return {
+        "design": design.number,
+        "title": design.title,
+        "labels": list(design.labels),
+        "locarno": design.locarno,
+        "locarno_title": locarno_title(design.locarno) if design.locarno else None,
+        "uspc": list(design.uspc),
+        "filed": design.filed,
+        "published": design.published,
+        "applicants": list(design.applicants),
+        "where": design.where,
+    }
+
+
+def dates_of(filed: str | None, published: str | None) -> str:
+    """Say when: "filed 2019-01-02, published 2021-03-04"; "" where nothing is known."""
+    dates = [("filed", filed), ("published", published)]
+    return ", ".join(f"{verb} {date}" for verb, date in dates if date)

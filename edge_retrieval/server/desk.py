@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edge_retrieval.cache import register_name
 from edge_retrieval.errors import EdgeRetrievalError
 from edge_retrieval.server.answers import ClientGone, Refused, busy, refusal_of
 from edge_retrieval.server.bodies import Budget, Receive
@@ -17,7 +18,6 @@ from edge_retrieval.server.held import HeldRegister
 from edge_retrieval.server.pool import Full, Pool
 from edge_retrieval.server.remembering import Memory
 from edge_retrieval.server.settings import ServeSettings
-from edge_retrieval.server.work import name_of
 
 Done = TypeVar("Done")
 
@@ -135,7 +135,7 @@ class Desk:
 
     def refusal(self, error: EdgeRetrievalError) -> Refused:
         """Tell a user's error without the register's path."""
-        return refusal_of(error, str(self.folder), name_of(self.folder))
+        return refusal_of(error, str(self.folder), register_name(self.folder))
 
 
 async def _while_there(future: Future[Done], receive: Receive) -> Done:

@@ -7,18 +7,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_retrieval.arrays import Embeddings
-from edge_retrieval.cache import cache_folder
 from edge_retrieval.encoder import embed_figures
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.evidence import to_json
 from edge_retrieval.evidence.design_page import design_as_data, figures_of
-from edge_retrieval.facets import ClassCount, facets
+from edge_retrieval.facets import facets, facets_as_data
 from edge_retrieval.filters import Filters, find_design
 from edge_retrieval.query import (
     Query,
@@ -159,17 +157,11 @@ def picture(held: HeldRegister, epoch: str, row: int) -> bytes:
     return held.register.picture(row)
 
 
-def name_of(folder: Path) -> str:
-    """Return what a register is called."""
-    of_cache = folder.name.startswith("sample-") and folder.parent == cache_folder()
-    return "sample" if of_cache else folder.absolute().name
-
-
 def status(held: HeldRegister) -> Data:
     """Return what the register is."""
     register = held.register
     return {
-        "name": name_of(register.folder),
+        "name": register.name,
         "designs": register.designs_count,
         "figures": register.figures_count,
         "bundle": register.bundle.name,
@@ -249,21 +241,4 @@ def count_facets(held: HeldRegister, filters: Filters) -> Data:
     """
     found = held.once(filters, lambda: facets(held.register, filters))
     designs = counted(found.compared_designs, "design")
-    return {
-        "compared_designs": found.compared_designs,
-        "statement": f"{designs} {filters.text}".strip(),
-        "classes": [_branch(one) for one in found.classes],
-        "years": [{"year": year, "count": count} for year, count in found.years],
-        "applicants": [{"name": name, "count": count} for name, count in found.applicants],
-        "sources": [{"name": name, "count": count} for name, count in found.sources],
-        "unknown": dict(found.unknown),
-    }
-
-
-def _branch(found: ClassCount) -> Data:
-    return {
-        "code": found.code,
-        "title": found.title,
-        "count": found.designs,
-        "children": [_branch(one) for one in found.children],
-    }
+    return {**facets_as_data(found), "statement": f"{designs} {filters.text}".strip()}

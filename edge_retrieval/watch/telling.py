@@ -8,8 +8,8 @@ from edge_retrieval.calibration import Strength
 from edge_retrieval.filters import Filters
 from edge_retrieval.provenance import now, versions
 from edge_retrieval.register import DesignRecord, Register
+from edge_retrieval.register.records import facts_of
 from edge_retrieval.sources import Design
-from edge_retrieval.taxonomy import locarno_title
 from edge_retrieval.watch.comparing import Close, View, Watched
 from edge_retrieval.watch.kept import SCHEMA, Kept, Told, name_of
 from edge_retrieval.watch.threshold import Threshold, spoken
@@ -150,16 +150,4 @@ def _view_as_data(view: View, pictures: dict[str, bytes]) -> Told:
 
 
 def _facts(design: Design | DesignRecord, figures: int) -> Told:
-    return {
-        "design": design.number,
-        "title": design.title,
-        "labels": list(design.labels),
-        "locarno": design.locarno,
-        "locarno_title": locarno_title(design.locarno) if design.locarno else None,
-        "uspc": list(design.uspc),
-        "filed": design.filed,
-        "published": design.published,
-        "applicants": list(design.applicants),
-        "figures": figures,
-        "where": design.where,
-    }
+    return {**facts_of(design), "figures": figures}
