@@ -32,7 +32,6 @@ def store(result: dict[str, Any], table: Callable[[list[str], list[list[str]]], 
         f"numbers each; {result['queries']} searches of one view for {result['k']} designs. Of "
         "each: overlap@10 with the exact answer, and the p50 / p99 of its time. "
         f"pymilvus {versions['pymilvus']}, milvus-lite {versions['milvus-lite']}; "
-        f"{result['host']['cpu']}, {result['host']['cores']} cores, shared with other work: times"
-        " are upper bounds."
+        f"{result['host']['cpu']}, {result['host']['cores']} cores, which others use, too."
     )
     return table(head, rows) + "\n\n" + note
