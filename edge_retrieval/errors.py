@@ -9,7 +9,8 @@
     ├── BundleError            an encoder bundle that is broken, or not one
     ├── RegisterError          a register that is broken, locked, or not one
     │   └── BundleMismatchError    vectors of one encoder meet another
-    ├── StoreError             a store that cannot be reached, or does not hold the register
+    ├── StoreError             a store that cannot be reached or searched
+    │   └── StoreMismatchError     it does not hold what the register does
     ├── ClusterError           workers that cannot be reached, or do not see what they need
     ├── RecordError            a record of a search that is broken, changed, or cannot be replayed
     └── EvaluationError        a measurement that the data does not allow
@@ -103,7 +104,11 @@ class BundleMismatchError(RegisterError):
 
 
 class StoreError(EdgeRetrievalError):
-    """A store that cannot be reached, or does not hold what the register does."""
+    """A store that cannot be reached or searched."""
+
+
+class StoreMismatchError(StoreError):
+    """A store that does not hold what the register does."""
 
 
 class ClusterError(EdgeRetrievalError):

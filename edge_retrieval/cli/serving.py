@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge_retrieval.cli.talk import RegisterOption, answer, find_register, one_line, say
+from edge_retrieval.cli.talk import (
+    RegisterOption,
+    StoreOption,
+    answer,
+    find_register,
+    one_line,
+    say,
+)
 
 
 def serve(
@@ -41,11 +49,14 @@ def serve(
         int | None,
         typer.Option("--queue", min=0, help="Searches that may wait; more are told to come again."),
     ] = None,
+    store: StoreOption = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search a register with drawings, and its JSON API, until Ctrl-C.
 
-    Only this machine can reach it; drawings stay in memory. Example: edge-ret serve --open
+    Only this machine can reach it; drawings stay in memory.
+
+    Examples: edge-ret serve --open; edge-ret serve -r grants --store milvus:http://localhost:19530
     """
     # A worker a core: the threads of numpy's BLAS would only be in one another's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -56,8 +67,11 @@ def serve(
     from edge_retrieval.server.settings import ServeSettings, is_loopback
 
     made = "" if token or is_loopback(host) else secrets.token_urlsafe(24)
-    given = {} if queue is None else {"queue": queue}
-    settings = ServeSettings(host=host, port=port, token=token or made, workers=workers, **given)
+    settings = ServeSettings(
+        host=host, port=port, token=token or made, workers=workers, store=store or ""
+    )
+    if queue is not None:
+        settings = replace(settings, queue=queue)
     register = find_register(register_path)
     folder = Path(register.folder)
     about = f"{register.designs_count:,} designs of {one_line(register_name(folder))}"
@@ -68,6 +82,8 @@ def serve(
         answer(f"serving {about}: {shown}")
         if settings.token and not made:
             say(f"          open it once with your token: {address}?token=...")
+        if store is not None:
+            say(f"          candidates come from {one_line(store)}")
         say("          Ctrl-C ends it")
         if open_page:
             import threading

@@ -10,12 +10,19 @@ from typing import Any
 
 from edge_retrieval.errors import (
     BundleError,
+    BundleMismatchError,
     EdgeRetrievalError,
     MissingExtraError,
     RegisterError,
+    StoreError,
+    StoreMismatchError,
 )
+from edge_retrieval.store.address import SCHEME, Address
 
 JSON = "application/json"
+STORE = "STORE"
+"""What is said in the place of a store's address."""
+
 KEEP = "private, max-age=31536000, immutable"
 """Of what never changes under its address."""
 
@@ -82,18 +89,31 @@ def busy(seconds: int) -> Refused:
     )
 
 
-def refusal_of(error: EdgeRetrievalError, folder: str, name: str) -> Refused:
+def refusal_of(
+    error: EdgeRetrievalError, folder: str, name: str, store: Address | None = None
+) -> Refused:
     """Tell a user's error by HTTP, with the register's name where its path stands.
 
     Args:
         error: What was raised.
         folder: Path of the register, which is nobody's business.
         name: What it is called instead.
+        store: Address of the store, which is nobody's business either.
     """
     status = HTTPStatus.BAD_REQUEST
     if isinstance(error, MissingExtraError):
         status = HTTPStatus.NOT_IMPLEMENTED
+    elif isinstance(error, StoreMismatchError | BundleMismatchError):
+        status = HTTPStatus.CONFLICT
+    elif isinstance(error, StoreError):
+        status = HTTPStatus.SERVICE_UNAVAILABLE  # with no Retry-After: nobody knows when
     elif isinstance(error, RegisterError | BundleError):
         status = HTTPStatus.INTERNAL_SERVER_ERROR
     told, hint = (text.replace(folder, name) for text in (str(error), error.hint))
+    if store is not None:
+        told = told.replace(str(store), store.collection).replace(store.uri, STORE)
+        if isinstance(error, StoreError) and error.__cause__ is not None:
+            told = ": ".join(told.split(": ")[:2])  # what pymilvus says names hosts and ports
+        shown = str(store._replace(uri=STORE)).removeprefix(SCHEME)
+        hint = hint.replace(str(store), shown).replace(store.uri, STORE)
     return Refused(status, told, hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_retrieval.cache import register_name
-from edge_retrieval.errors import EdgeRetrievalError
+from edge_retrieval.errors import EdgeRetrievalError, StoreError
 from edge_retrieval.server.answers import ClientGone, Refused, busy, refusal_of
 from edge_retrieval.server.bodies import Budget, Receive
 from edge_retrieval.server.drawings import Drawings
@@ -18,6 +19,7 @@ from edge_retrieval.server.held import HeldRegister
 from edge_retrieval.server.pool import Full, Pool
 from edge_retrieval.server.remembering import Memory
 from edge_retrieval.server.settings import ServeSettings
+from edge_retrieval.store import SharedStore, read_address
 
 Done = TypeVar("Done")
 
@@ -56,9 +58,10 @@ class Desk:
         self.drawings = Drawings(settings.drawings, settings.drawing_bytes)
         self.bodies = Budget(settings.bodies)
         memory = Memory()
+        store = SharedStore(read_address(settings.store)) if settings.store else None
         self.searching = Pool(
             "search",
-            lambda: HeldRegister(folder, memory),
+            lambda: _held(folder, memory, store),
             threads=settings.threads,
             queue=settings.queue,
         )
@@ -68,6 +71,11 @@ class Desk:
             threads=1,
             queue=settings.readings,
         )
+        self.store, self.looking = store, None
+        if store is not None:
+            # One that is away keeps whoever asks it waiting: that must not be those who read.
+            self.looking = Pool("look", lambda: store, threads=1, queue=settings.readings)
+        self._said = ""
         self._started = False
 
     def start(self) -> None:
@@ -76,11 +84,15 @@ class Desk:
         Raises:
             RegisterError: It is none, or broken.
             BundleError: Its bundle is broken, or cannot be run here.
+            MissingExtraError: There is a store, and what reaches it is not installed.
+            StoreError: The store cannot be reached, or does not hold what the register does.
         """
         if self._started:
             return
         self.searching.start()
         self.reading.start()
+        if self.looking is not None:
+            self.looking.start()
         self._started = True
 
     def stop(self) -> None:
@@ -88,6 +100,8 @@ class Desk:
         self._started = False
         self.searching.stop()
         self.reading.stop()
+        if self.looking is not None:
+            self.looking.stop()
 
     def require_room(self) -> None:
         """Refuse what could not be searched for now, before its body is received.
@@ -107,6 +121,34 @@ class Desk:
     async def read(self, asked: Asked, job: Callable[[HeldRegister], Done]) -> Done:
         """Do a short job that needs no encoder; see `_done`."""
         return await self._done(self.reading, asked, job)
+
+    async def stamp(self) -> dict[str, Any] | None:
+        """Return what the store's collection was filled from; None: there is no such collection.
+
+        Raises:
+            Refused: It cannot be reached, does not answer soon, or another program made it; or too
+                many ask.
+        """
+        store, looking = self.store, self.looking
+        if store is None or looking is None:
+            raise ValueError("there is no store")
+        try:
+            future = looking.submit(SharedStore.stamp)
+        except Full as full:
+            raise busy(full.seconds) from None
+        seconds = self.settings.answering
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+        except TimeoutError:
+            slow = StoreError(
+                f"{store.address}: the store has not answered within {seconds:g} s",
+                hint="see that it runs well, and ask again",
+            )
+            raise self.refusal(slow) from None
+        except EdgeRetrievalError as error:
+            raise self.refusal(error) from error
+        finally:
+            looking.forget(future)
 
     async def _done(
         self, pool: Pool[HeldRegister], asked: Asked, job: Callable[[HeldRegister], Done]
@@ -134,8 +176,23 @@ class Desk:
             pool.forget(future)  # nothing, if it has been done
 
     def refusal(self, error: EdgeRetrievalError) -> Refused:
-        """Tell a user's error without the register's path."""
-        return refusal_of(error, str(self.folder), register_name(self.folder))
+        """Tell a user's error without the register's path, and without the store's address."""
+        store = self.store.address if self.store is not None else None
+        if isinstance(error, StoreError) and str(error) != self._said:
+            self._said = str(error)  # once: who searches again and again is told by the page
+            print(f"store: {self._said}", file=sys.stderr)
+        return refusal_of(error, str(self.folder), register_name(self.folder), store)
+
+
+def _held(folder: Path, memory: Memory, store: SharedStore | None) -> HeldRegister:
+    """Open the register to search in it; a store that does not hold it is told at once."""
+    held = HeldRegister(folder, memory, store=store)
+    try:
+        with held.finding():
+            return held
+    except BaseException:
+        held.close()
+        raise
 
 
 async def _while_there(future: Future[Done], receive: Receive) -> Done:

@@ -48,7 +48,7 @@ def export(
     record = make_record(
         found,
         register=register,
-        asked=Asked(asked.k, asked.filters, asked.exclude_self),
+        asked=Asked(asked.k, asked.filters, asked.exclude_self, store=held.found_in),
         drawings=given,
         flags=marked,
         notes=notes,

@@ -38,8 +38,32 @@ async def status(desk: Desk, asked: Asked) -> Answer:
             "version": __version__,
             "limits": {name: getattr(desk.settings, name) for name in limits},
             "token": bool(desk.settings.token),
+            "store": await _store(desk, asked),
         }
     )
+
+
+async def _store(desk: Desk, asked: Asked) -> Mapping[str, Any] | None:
+    """Tell how the store is that finds candidates; None: there is none."""
+    if desk.store is None:
+        return None
+    address, stamp = desk.store.address, None
+    told: dict[str, Any] = {"ready": True, "error": None, "hint": None}
+    try:
+        found = await desk.stamp()
+        stamp = await desk.read(asked, lambda held: work.require_in_store(held, address, found))
+    except Refused as refused:
+        if "retry-after" in refused.headers:
+            raise
+        told = {"ready": False, "error": refused.error, "hint": refused.hint}
+    return {
+        "collection": address.collection,
+        "server": desk.store.server,
+        "local": address.is_local,
+        **told,
+        "index": stamp["index"] if stamp else None,
+        "overlap": stamp.get("overlap") if stamp else None,
+    }
 
 
 async def send_drawing(desk: Desk, asked: Asked) -> Answer:

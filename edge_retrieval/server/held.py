@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import Register
 from edge_retrieval.server.remembering import Memory, RememberingEncoder
 from edge_retrieval.session import Session
+from edge_retrieval.store import FoundInStore, SharedStore
 
 EVERY = 1.0
 """Seconds between two looks at the folder."""
@@ -36,6 +38,7 @@ class HeldRegister:
     Args:
         folder: The register.
         memory: Of its encoder; None: the encoder is not needed.
+        store: Finds candidates for its searches; None: the register itself does.
         clock: Gives seconds.
     """
 
@@ -44,10 +47,13 @@ class HeldRegister:
         folder: Path,
         memory: Memory | None = None,
         *,
+        store: SharedStore | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._memory = memory
+        self._store = store
+        self._found: FoundInStore | None = None
         self._clock = clock
         self._looked = clock()
         self._seen = _look(folder)
@@ -102,6 +108,28 @@ class HeldRegister:
                 (self._register, self._encoder), self.mark = opened, mark
             self._seen = found
         self._looked = now
+
+    @contextlib.contextmanager
+    def finding(self) -> Iterator[FoundInStore | None]:
+        """Give what finds the candidates of a search, as `search` takes it; None: the register.
+
+        Raises:
+            MissingExtraError: pymilvus or milvus-lite is not installed.
+            StoreError: The store cannot be reached, or does not hold what the register does.
+            BundleMismatchError: It holds the vectors of another encoder.
+        """
+        if self._store is None:
+            yield None
+            return
+        with self._store.entered() as collection:
+            if self._found is None or self._found.collection is not collection:
+                self._found = FoundInStore(collection, self._register)
+            yield self._found
+
+    @property
+    def found_in(self) -> dict[str, Any] | None:
+        """What a record tells of the store that was asked last; None: none is."""
+        return self._found.facts if self._found is not None else None
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what was made for a key while the register stood as it does, or make it."""

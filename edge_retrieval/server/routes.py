@@ -22,6 +22,11 @@ FILE = "application/octet-stream"
 
 BAD = "what was sent cannot be understood, or names what is not there"
 GONE = "the register has been rewritten since: search again"
+EMPTY = "the register is empty; or the store does not hold what the register does now"
+AWAY = (
+    "too much is asked at once: come again after the seconds in Retry-After; or, without"
+    " Retry-After, the store cannot be reached"
+)
 BUSY = "too much is asked at once: come again after the seconds in Retry-After"
 LARGE = "more bytes than are taken"
 KIND = "not of the kind that is taken"
@@ -73,7 +78,8 @@ ROUTES = (
         "/api/status",
         handlers.status,
         "What is served",
-        "The register, its encoder, and the limits that requests must keep.",
+        "The register, its encoder, the limits that requests must keep, and, where the server was"
+        " started with a store, whether that is ready.",
         gives="Status",
         errors={503: BUSY},
     ),
@@ -121,8 +127,8 @@ ROUTES = (
         errors={
             **_JSON_ERRORS,
             404: "the drawing is not kept any more (send it again), or has no such figure",
-            409: "the register is empty",
-            503: BUSY,
+            409: EMPTY,
+            503: AWAY,
         },
         example=_SEARCH,
     ),
@@ -185,8 +191,8 @@ ROUTES = (
         errors={
             **_JSON_ERRORS,
             404: "the drawing is not kept any more (send it again), or has no such figure",
-            409: "the register is empty",
-            503: BUSY,
+            409: EMPTY,
+            503: AWAY,
         },
         example={
             "search": _SEARCH,

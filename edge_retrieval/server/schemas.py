@@ -56,6 +56,7 @@ MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
 MAYBE_BOOLEAN: Schema = {"type": ["boolean", "null"]}
 SHORT: Schema = {"type": "string", "maxLength": TEXT}
 LISTED = many(SHORT, NAMES)
+FOUND_IN = told(STRING, "the collection whose store found the candidates; only where one did")
 DAY = told({"type": ["string", "null"], "maxLength": 20}, "2021-03-04, 2021-03 or 2021")
 
 FILTERS = told(
@@ -180,6 +181,23 @@ def answers() -> dict[str, Schema]:
         epoch=epoch,
         pictures=told(many(named("Picture")), "of all figures of the design"),
     )
+    store = _object(
+        collection=STRING,
+        server=told(STRING, "its name and version"),
+        local=told(BOOLEAN, "whether it is on the machine that serves"),
+        ready=told(BOOLEAN, "whether it answers, and holds what the register does now"),
+        error=told(MAYBE_TEXT, "what is wrong, where it is not ready"),
+        hint=MAYBE_TEXT,
+        index=told(MAYBE_TEXT, "hnsw, nearly exact, or flat, exact; null: not known now"),
+        overlap=told(
+            {
+                **_object(all=NUMBER, figures=INTEGER, **{"class": MAYBE_NUMBER}),
+                "type": ["object", "null"],
+            },
+            "share of the ten nearest designs that it found: measured without a filter, and in"
+            " a class",
+        ),
+    )
     alarm = _object(
         design=STRING,
         title=STRING,
@@ -235,6 +253,9 @@ def answers() -> dict[str, Schema]:
             version=STRING,
             limits=limits,
             token=told(BOOLEAN, "whether one is needed"),
+            store=told(
+                {**store, "type": ["object", "null"]}, "what finds candidates; null: the register"
+            ),
         ),
         "Drawing": _object(
             id=STRING,
@@ -255,7 +276,7 @@ def answers() -> dict[str, Schema]:
         "Picture": picture,
         "Branch": _object(**branch, children=many(named("Branch"))),
         "Facets": facets,
-        "Result": result,
+        "Result": {**result, "properties": {**result["properties"], "store": FOUND_IN}},
         "Designs": _object(total=INTEGER, designs=many(_object(**design, picture=MAYBE_TEXT))),
         "Design": _object(
             **design,

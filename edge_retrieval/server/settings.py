@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edge_retrieval.drawing import MAX_PIXELS
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.provenance import available_cores
+from edge_retrieval.store import read_address
 
 LEAST_TOKEN = 12
 """Characters of a token, at least: it is all that keeps others out."""
@@ -39,6 +40,8 @@ class ServeSettings:
         views: In one search, at most.
         k: Designs in one answer, at most.
         stalled: Seconds without a byte of a request, after which it is given up.
+        store: What finds candidates: "milvus:http://host:19530"; "": the register itself.
+        answering: Seconds that who asks for the status waits for the store.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +60,8 @@ class ServeSettings:
     views: int = 32
     k: int = 200
     stalled: float = 30.0
+    store: str = ""
+    answering: float = 1.0
 
     def __post_init__(self) -> None:
         if self.token and len(self.token) < LEAST_TOKEN:
@@ -78,6 +83,8 @@ class ServeSettings:
             raise ConfigError(
                 f"pages of {self.pixels} pixels", hint=f"the reader takes at most {MAX_PIXELS}"
             )
+        if self.store:
+            read_address(self.store)
         for name in ("workers", "queue", "port"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}", hint="give 0 or more")

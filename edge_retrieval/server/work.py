@@ -31,6 +31,7 @@ from edge_retrieval.server.answers import Refused
 from edge_retrieval.server.drawings import Drawing
 from edge_retrieval.server.held import HeldRegister
 from edge_retrieval.sources.design import counted
+from edge_retrieval.store import Address, require_held
 from edge_retrieval.taxonomy import locarno_title
 
 Data = dict[str, Any]
@@ -75,15 +76,17 @@ def find(held: HeldRegister, asked: Search) -> SearchResult:
         query, embeddings = query_of_design(register, asked.design)
     else:
         query, embeddings = _query_of(held, asked.views)
-    [result] = search(
-        register,
-        [query],
-        held.encoder,
-        embeddings=[embeddings],
-        k=asked.k,
-        filters=asked.filters,
-        exclude_self=asked.exclude_self,
-    )
+    with held.finding() as store:
+        [result] = search(
+            register,
+            [query],
+            held.encoder,
+            embeddings=[embeddings],
+            k=asked.k,
+            filters=asked.filters,
+            exclude_self=asked.exclude_self,
+            store=store,
+        )
     return result
 
 
@@ -169,6 +172,26 @@ def status(held: HeldRegister) -> Data:
         "precision": register.bundle.precision,
         "snapshot": register.snapshot,
     }
+
+
+def require_in_store(
+    held: HeldRegister, address: Address, stamp: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return what a collection was filled from, if it holds what the register does.
+
+    Args:
+        held: The register.
+        address: Of the collection.
+        stamp: What it was filled from; None: there is no such collection.
+
+    Raises:
+        StoreMismatchError: It holds something else.
+        BundleMismatchError: It holds the vectors of another encoder.
+    """
+    register = held.register
+    return require_held(
+        register, address, stamp, lambda: held.once("contents", lambda: register.contents)
+    )
 
 
 def list_designs(held: HeldRegister, within: str, offset: int, limit: int) -> Data:

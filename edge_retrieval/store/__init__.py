@@ -15,6 +15,7 @@ how often that happens is measured (`overlap_with`) and said beside every answer
     expressions what the store itself leaves out under a filter
     finding     a collection as an `index.Index`
     planning    when it is asked, and when the register itself is
+    sharing     by the threads of a server
     measuring   how many of the ten nearest designs it finds
 """
 
@@ -23,16 +24,19 @@ from __future__ import annotations
 from edge_retrieval.store.address import Address, read_address
 from edge_retrieval.store.filling import Pushed, push
 from edge_retrieval.store.measuring import Overlap, keep_overlap, overlap_with
-from edge_retrieval.store.planning import FoundInStore, open_store
+from edge_retrieval.store.planning import FoundInStore, open_store, require_held
+from edge_retrieval.store.sharing import SharedStore
 
 __all__ = [
     "Address",
     "FoundInStore",
     "Overlap",
     "Pushed",
+    "SharedStore",
     "keep_overlap",
     "open_store",
     "overlap_with",
     "push",
     "read_address",
+    "require_held",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,18 @@ class Address(NamedTuple):
     def file(self) -> Path | None:
         """The file of milvus-lite; None: a server."""
         return None if "://" in self.uri else Path(self.uri)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is sent there stays on this machine."""
+        host = re.match(r"https?://(\[[^]]*\]|[^:/]*)", self.uri)
+        if host is None:
+            return True
+        name = host[1].strip("[]").casefold()
+        try:
+            return name == "localhost" or ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         name = "" if self.collection == COLLECTION else f"#{self.collection}"

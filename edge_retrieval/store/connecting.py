@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,9 @@ CONNECTING, ANSWERING = 5.0, 30.0
 
 QUIET = {"grpc.enable_http_proxy": 0, "grpc.keepalive_permit_without_calls": 0}
 """No proxy; and nothing is sent where nothing is asked: milvus-lite's server takes it for abuse."""
+
+_alone = threading.Lock()
+"""Held by a thread that opens a file of milvus-lite or lets go of it."""
 
 _in_use: Counter[Path] = Counter()
 """How many connections of this process a file of milvus-lite has."""
@@ -71,20 +75,21 @@ def connect(address: Address, *, making: bool = False) -> tuple[MilvusClient, st
         if file
         else "check that it runs, its address and port, and $" + TOKEN
     )
-    _take(address)
-    try:
-        with translated(doing, hint):
-            client = MilvusClient(
-                address.uri,
-                token=os.environ.get(TOKEN, ""),
-                timeout=CONNECTING,
-                grpc_options=QUIET,
-            )
-            version = str(client.get_server_version(timeout=ANSWERING))
-        require_version(address, version)
-    except BaseException:
-        _release(address)
-        raise
+    with _alone if file is not None else contextlib.nullcontext():
+        _take(address)
+        try:
+            with translated(doing, hint):
+                client = MilvusClient(
+                    address.uri,
+                    token=os.environ.get(TOKEN, ""),
+                    timeout=CONNECTING,
+                    grpc_options=QUIET,
+                )
+                version = str(client.get_server_version(timeout=ANSWERING))
+            require_version(address, version)
+        except BaseException:
+            _release(address)
+            raise
     return client, server_named(version)
 
 
@@ -92,7 +97,8 @@ def disconnect(address: Address, client: MilvusClient) -> None:
     """Let go of a connection, and of the file."""
     with contextlib.suppress(Exception):  # nothing is lost by it
         client.close()
-    _release(address)
+    with _alone:
+        _release(address)
 
 
 def server_named(version: str) -> str:

@@ -8,12 +8,18 @@ is there with what ought to be.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.errors import BundleMismatchError, ConfigError, StoreError
+from edge_retrieval.errors import (
+    BundleMismatchError,
+    ConfigError,
+    StoreError,
+    StoreMismatchError,
+)
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
 from edge_retrieval.store.address import Address
@@ -123,7 +129,7 @@ def _stamp_for(register: Register, collection: Collection, index: str | None) ->
         collection.create(bundle.dim, index or "hnsw", stamp)
         return stamp
     stamp = require_stamp(collection)
-    require_encoder(register, collection, stamp)
+    require_encoder(register, collection.address, stamp)
     if index is not None and index != stamp["index"]:
         raise ConfigError(
             f"{collection.address}: its index is {stamp['index']}, not {index}",
@@ -136,23 +142,23 @@ def require_stamp(collection: Collection) -> dict[str, Any]:
     """Return the stamp of a collection that is ours."""
     stamp = collection.stamp()
     if stamp is None:
-        raise StoreError(
+        raise StoreMismatchError(
             f"{collection.address}: was not made by edge-ret store push",
             hint="choose another --name",
         )
     if stamp["schema"] != SCHEMA:
-        raise StoreError(
+        raise StoreMismatchError(
             f"{collection.address}: its schema is {stamp['schema']!r}, this version's is {SCHEMA}",
             hint="push the register into another collection: edge-ret store push --name NAME",
         )
     return stamp
 
 
-def require_encoder(register: Register, collection: Collection, stamp: dict[str, Any]) -> None:
+def require_encoder(register: Register, address: Address, stamp: Mapping[str, Any]) -> None:
     """Refuse a collection with vectors of another encoder."""
     if stamp.get("fingerprint") != register.bundle.fingerprint:
         raise BundleMismatchError(
-            f"{collection.address}: its vectors are of the encoder {stamp.get('encoder')}"
+            f"{address}: its vectors are of the encoder {stamp.get('encoder')}"
             f" ({str(stamp.get('fingerprint'))[:12]}), those of {register.folder} of"
             f" {register.bundle.name} ({register.bundle.fingerprint[:12]})",
             hint="push this register into another collection: edge-ret store push --name NAME",

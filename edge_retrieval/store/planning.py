@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
-from edge_retrieval.errors import StoreError
+from edge_retrieval.errors import StoreMismatchError
 from edge_retrieval.filters import Chosen, Filters
 from edge_retrieval.plan import Plan, Step
 from edge_retrieval.plan import plan as local_plan
@@ -21,6 +23,9 @@ from edge_retrieval.store.rows import DESIGN, fitted
 COMPARED = 4_096
 """A filter that leaves no more figures is answered from the register: reading them all takes about
 a millisecond, and is exact."""
+
+LOOKED = 1.0
+"""Seconds between two looks at what the collection was filled from."""
 
 SHOWN = 200
 """Letters of an expression that are shown."""
@@ -38,6 +43,7 @@ class FoundInStore:
         self.collection = collection
         self.stamp: dict[str, Any] = {}
         self._snapshot = ""
+        self._looked = 0.0
         self._names: dict[str, int] = {}
         self._hold(register)
 
@@ -67,26 +73,20 @@ class FoundInStore:
         }
 
     def _hold(self, register: Register) -> None:
-        """See to it that the collection holds what this snapshot of the register does."""
-        if self._snapshot == register.snapshot:
+        """See to it that the collection holds what this snapshot of the register does.
+
+        Now and then it looks again: another program may have filled or dropped the collection.
+        """
+        now = time.monotonic()
+        same = self._snapshot == register.snapshot
+        if same and now - self._looked < LOOKED:
             return
-        address = self.collection.address
-        if not self.collection.exists():
-            raise StoreError(
-                f"{address}: the store has no collection {address.collection!r}",
-                hint=_again(register, address),
-            )
-        stamp = require_stamp(self.collection)
-        require_encoder(register, self.collection, stamp)
-        same = stamp["snapshot"] == register.snapshot
-        if not same and stamp["contents"] != register.contents:
-            raise StoreError(
-                f"{address}: a push into it was not finished"
-                if not stamp["contents"]
-                else f"{address}: it holds {stamp['figures']:,} figures as they were, the register"
-                f" {register.figures_count:,}: it is not up to date",
-                hint=_again(register, address),
-            )
+        self._looked, self._snapshot = now, ""  # nothing is held until it has been seen
+        found = require_stamp(self.collection) if self.collection.exists() else None
+        if same and found == self.stamp:
+            self._snapshot = register.snapshot
+            return
+        stamp = require_held(register, self.collection.address, found)
         self.stamp, self._snapshot = stamp, register.snapshot
         columns = register.columns
         overlong = np.flatnonzero((np.diff(columns.number_starts) > DESIGN) & columns.alive)
@@ -148,6 +148,45 @@ class FoundInStore:
             return measured.get("all")
         only_class = not filters._replace(classes=())
         return measured.get("class") if only_class else None
+
+
+def require_held(
+    register: Register,
+    address: Address,
+    stamp: dict[str, Any] | None,
+    contents: Callable[[], str] | None = None,
+) -> dict[str, Any]:
+    """Return a collection's stamp; refuse a collection that does not hold what a register does.
+
+    Args:
+        register: What ought to be in it.
+        address: Where it is.
+        stamp: What it was filled from; None: there is no such collection.
+        contents: Gives `register.contents`, which takes a while; None: they are asked for.
+
+    Raises:
+        StoreMismatchError: It holds something else.
+        BundleMismatchError: It holds the vectors of another encoder.
+    """
+    if stamp is None:
+        raise StoreMismatchError(
+            f"{address}: the store has no collection {address.collection!r}",
+            hint=_again(register, address),
+        )
+    require_encoder(register, address, stamp)
+    if stamp["snapshot"] == register.snapshot:
+        return stamp
+    if stamp["figures"] == register.figures_count and stamp["contents"] == (
+        contents() if contents is not None else register.contents
+    ):
+        return stamp
+    raise StoreMismatchError(
+        f"{address}: a push into it was not finished"
+        if not stamp["contents"]
+        else f"{address}: it holds {stamp['figures']:,} figures as they were, the register"
+        f" {register.figures_count:,}: it is not up to date",
+        hint=_again(register, address),
+    )
 
 
 def _instead(local: Plan, many: int, why: str) -> Plan:

@@ -18,8 +18,10 @@ import { openCompare } from "./compare.js";
 import { openDesign } from "./design.js";
 import { openExport } from "./exports.js";
 import { changeFilters, on, state } from "./state.js";
-import { designOf } from "./search.js";
+import { designOf, search } from "./search.js";
 import { layoutSwitch, orderChoice } from "./order.js";
+
+const AWAY = new Set([409, 503]); // what may have been mended since: a store that is filled again
 
 /** Draw the head whenever the answer changes. */
 export function showAnswer() {
@@ -94,6 +96,7 @@ function failed(failure) {
     { class: "failed" },
     icon("warn"),
     h("p", {}, failure.message, failure.hint && h("span", { class: "hint" }, failure.hint)),
+    AWAY.has(failure.status) && button("Search again", { class: "small", onclick: search }),
   );
 }
 

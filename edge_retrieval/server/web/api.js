@@ -13,7 +13,7 @@ export class ApiError extends Error {
 
 export const line = new EventTarget(); // "busy", "calm", "gone": how the line to the server is
 
-/** Return the answer as a Response; a busy server is asked again when it says. */
+/** Return the answer as a Response; a busy server, which says when, is asked again then. */
 async function ask(path, { method = "GET", body, type, signal } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const response = await send(path, {
@@ -22,12 +22,13 @@ async function ask(path, { method = "GET", body, type, signal } = {}) {
       signal,
       headers: type ? { "Content-Type": type } : {},
     });
-    if (response.status !== 503 || attempt === TRIES) {
+    const later = response.headers.get("Retry-After");
+    if (response.status !== 503 || later === null || attempt === TRIES) {
       if (attempt > 1) line.dispatchEvent(new Event("calm"));
       if (!response.ok) throw await refusal(response);
       return response;
     }
-    const wait = Math.min(10, Number(response.headers.get("Retry-After")) || 1);
+    const wait = Math.min(10, Number(later) || 1);
     line.dispatchEvent(new CustomEvent("busy", { detail: wait }));
     await pause(wait * 1000, signal);
   }

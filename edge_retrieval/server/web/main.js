@@ -18,6 +18,11 @@ import { hasQuery, on, state, tell } from "./state.js";
 const PROMISE =
   "Drawings go to the machine that serves this page and no further: they are kept in its memory " +
   "only, and are forgotten when the server ends.";
+const KEPT =
+  "Drawings are kept in the memory of this machine only, and are forgotten when the server ends.";
+const SENT =
+  "To the store that finds designs, on another machine, go the filters and the vectors of the " +
+  "views, no drawing.";
 const THEMES = ["system", "light", "dark"];
 
 function place() {
@@ -69,7 +74,7 @@ async function meet() {
     complain(error);
     return;
   }
-  const { name, designs, bundle, precision, version, snapshot } = state.status;
+  const { name, designs, bundle, precision, version, snapshot, store, token } = state.status;
   fill(
     $("register"),
     h("b", {}, name),
@@ -81,11 +86,13 @@ async function meet() {
       `edge-retrieval ${version}`,
       [bundle, precision].filter(Boolean).join(" "),
       `snapshot ${snapshot}`,
+      ...(store ? [`store ${store.collection}${store.server ? ` (${store.server})` : ""}`] : []),
     ].join(" · "),
     " · ",
     h("a", { href: "/api", target: "_blank", rel: "noopener" }, "API"), // beside: the query stays
   );
-  if (state.status.token) $("promise").textContent = PROMISE; // others use this server, too
+  if (token) $("promise").textContent = PROMISE; // others use this server, too
+  if (store && !store.local) $("promise").textContent = `${token ? PROMISE : KEPT} ${SENT}`;
   tell("status");
   await fillStart();
 }
