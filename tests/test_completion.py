@@ -47,7 +47,7 @@ def in_shell(shell: str, script: str, here: Path, *args: str) -> list[str]:
 
 LINES = {
     "edge-ret sho": {"show"},
-    "edge-ret register ": {"info", "remove", "compact", "merge", "verify"},
+    "edge-ret register ": {"info", "remove", "compact", "merge", "verify", "reembed"},
     "edge-ret search --exclude-": {"--exclude-self"},
     "edge-ret show -r register-3 D": {"D0000", "D0001", "D0002"},
     "edge-ret search drawing.png --register register-3 --design ": {"D0000", "D0001", "D0002"},

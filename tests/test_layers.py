@@ -37,6 +37,7 @@ LAYERS = (
     (
         "session",
         "indexing",
+        "reembedding",
         "sample",
         "evidence",
         "watch",

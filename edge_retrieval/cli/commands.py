@@ -59,7 +59,8 @@ GROUPS = {
     ),
     "register": (
         "Look after a register.\n\nExample: edge-ret register info my-register",
-        {name: f"keeping.{name}" for name in ("info", "remove", "compact", "merge", "verify")},
+        {name: f"keeping.{name}" for name in ("info", "remove", "compact", "merge", "verify")}
+        | {"reembed": "renewing.reembed"},
     ),
     "store": (
         "Search registers in a store that scales out.\n\n"

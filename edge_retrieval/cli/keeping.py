@@ -56,6 +56,7 @@ def info(register_path: RegisterArgument, as_json: JsonFlag = False) -> None:
             "generation": register.generation,
             "dead rows": len(register.columns.dead_rows),
             **holdings_of(register.columns, register.levels),
+            **({"made from": made_from} if (made_from := register.made_from) else {}),
             "bytes": sizes_of(register_path),
         }
     if as_json:
@@ -115,6 +116,9 @@ def _told(value: Any) -> str:
         return ", ".join(value)
     if not isinstance(value, dict):
         return str(value)
+    if "how" in value:
+        origin, bundle = value["register"], value["bundle"]
+        return f"{value['how']} of {origin['name']}, which {bundle['name']} had embedded"
     if "undated" not in value:
         return ", ".join(f"{number} ({level})" for level, number in value.items())
     span = f"{value['first']} to {value['last']}, " if value["first"] else ""

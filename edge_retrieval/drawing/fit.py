@@ -111,7 +111,7 @@ def fit(figure: FigureImage | Pixels, preprocessing: Preprocessing) -> NDArray[n
     """
     size = preprocessing.size
     square: Pixels = np.full((size, size), 255, dtype=np.uint8)
-    small = _inside(_pixels_of(figure), size - 2 * max(1, round(size * MARGIN)))
+    small = _inside(_pixels_of(figure), inner_side(preprocessing))
     height, width = small.shape
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = small
@@ -119,6 +119,12 @@ def fit(figure: FigureImage | Pixels, preprocessing: Preprocessing) -> NDArray[n
     table = (scaled - np.float32(preprocessing.mean)) / np.float32(preprocessing.std)
     plane = table[square][None]  # (1, H, W)
     return np.repeat(plane, preprocessing.channels, axis=0)  # (C, H, W)
+
+
+def inner_side(preprocessing: Preprocessing) -> int:
+    """Return the longest side that a fitted figure has, in pixels: the square less its margins."""
+    size = preprocessing.size
+    return size - 2 * max(1, round(size * MARGIN))
 
 
 def fit_batch(figures: Sequence[FigureImage | Pixels], preprocessing: Preprocessing) -> Images:

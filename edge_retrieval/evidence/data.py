@@ -29,7 +29,8 @@ def to_json(
         problems: What could not be searched with, and why.
 
     Returns:
-        `{"schema", "register", "bundle", "fingerprint", "dim", "snapshot", "problems", "results"}`;
+        `{"schema", "register", "bundle", "fingerprint", "dim", "snapshot", "problems", "results"}`,
+        and `made_from` where the register's vectors were not made from sheets;
         each result has `query`, `sha256`, `figures`, `compared_designs`, `compared_figures`,
         `exact`, `overlap` (None where exact), `store` (only where one found the candidates),
         `statement`, `chance`, `notes`, `views` (of the query: `view`, `file`, `figure` of that
@@ -49,6 +50,7 @@ def to_json(
         "fingerprint": register.bundle.fingerprint,
         "dim": register.bundle.dim,
         "snapshot": register.snapshot,
+        **({"made_from": made_from} if (made_from := register.made_from) else {}),
         "problems": list(problems),
         "results": [
             {

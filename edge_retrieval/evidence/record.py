@@ -3,7 +3,8 @@
     kind, schema    what this file is
     created         when, UTC
     versions, host  of the software, and the processor
-    register        name, snapshot, contents (the same after a compaction), designs, figures
+    register        name, snapshot, contents (the same after a compaction), designs, figures; and
+                    made_from, where its vectors were not made from sheets
     encoder         name, fingerprint, precision, dim, backend
     search          k, filters, exclude_self, exact: what was asked for; and, where a store found
                     the candidates, `store`: its collection, server, index and measured overlap
@@ -110,6 +111,7 @@ def make_record(
             "contents": register.contents,
             "designs": register.designs_count,
             "figures": register.figures_count,
+            **({"made_from": made_from} if (made_from := register.made_from) else {}),
         },
         "encoder": {
             "name": bundle.name,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -288,6 +289,32 @@ class Register:
             raise RegisterError(f"{other.folder}: is the same register", hint="name another one")
         with self._writing() as (database, store):
             return merge(database, store, other._designs(), track)
+
+    def embed_from(
+        self, other: Register, encoder: Encoder, *, batch: int = 16, track: Track = silent
+    ) -> AddResult:
+        """Add the designs of a register of another encoder, embedded anew from its small pictures.
+
+        They come in the order of their classes, and go on where an earlier call was stopped: nobody
+        else may have written here.
+
+        Raises:
+            BundleMismatchError: The encoder is not the one that this register pins.
+            RegisterError: Something of the other is damaged; another writer is at work; no
+                permission; a full disk; a vector that is not finite.
+        """
+        from edge_retrieval.register.renewing import renew
+
+        self.require(encoder)
+        with self._writing() as (database, store):
+            return renew(database, store, other._designs(), encoder, batch, track)
+
+    @cached_property
+    def made_from(self) -> dict[str, Any] | None:
+        """What its first designs were embedded from, where not from sheets; see `renewing`."""
+        from edge_retrieval.register.manifest import read_manifest
+
+        return read_manifest(self.folder).made_from
 
     def _designs(self) -> DesignReader:
         from edge_retrieval.register.copying import DesignReader

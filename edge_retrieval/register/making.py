@@ -6,8 +6,9 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import RegisterError
@@ -31,8 +32,19 @@ LEFT_FROM = 3600
 FILES = (DATABASE, vectors_name(0), pictures_name(0))
 
 
-def make_folder(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
+def make_folder(
+    folder: Path,
+    bundle: Bundle,
+    levels: Sequence[str],
+    made_from: Mapping[str, Any] | None = None,
+) -> None:
     """Make an empty register: it appears whole or not at all.
+
+    Args:
+        folder: Where.
+        bundle: What will make its vectors.
+        levels: Names of the taxonomy levels, coarse to fine.
+        made_from: What its designs will be embedded from, where not from sheets; see `renewing`.
 
     Raises:
         RegisterError: There is something already, or no permission to write.
@@ -51,7 +63,7 @@ def make_folder(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
         stage = beside / f".{folder.name}.new-{secrets.token_hex(6)}"
         try:
             stage.mkdir(0o700)
-            _fill(stage, bundle, levels)
+            _fill(stage, bundle, levels, made_from)
             _put(stage, folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -140,11 +152,13 @@ def _put(stage: Path, folder: Path) -> None:
         ) from error
 
 
-def _fill(stage: Path, bundle: Bundle, levels: Sequence[str]) -> None:
+def _fill(
+    stage: Path, bundle: Bundle, levels: Sequence[str], made_from: Mapping[str, Any] | None
+) -> None:
     """Write all files of an empty register, the one that makes it a register last."""
     stage.chmod(0o755)  # others may read what was private while it was made
     bundle.copy_to(stage / BUNDLE)
     Database.create(stage / DATABASE, bundle.fingerprint)
     for name in FILES[1:]:
         (stage / name).touch()
-    write_manifest(stage, bundle, levels)
+    write_manifest(stage, bundle, levels, made_from)

@@ -29,9 +29,15 @@ class Manifest(NamedTuple):
     levels: tuple[str, ...]
     fingerprint: str
     dim: int
+    made_from: dict[str, Any] | None = None
 
 
-def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
+def write_manifest(
+    folder: Path,
+    bundle: Bundle,
+    levels: Sequence[str],
+    made_from: Mapping[str, Any] | None = None,
+) -> None:
     """Write register.json, down to the disk, all or nothing."""
     files = [path for path in sorted((folder / "bundle").rglob("*")) if path.is_file()]
     manifest: dict[str, Any] = {
@@ -42,6 +48,8 @@ def write_manifest(folder: Path, bundle: Bundle, levels: Sequence[str]) -> None:
         "created": now(),
         "versions": versions(),
     }
+    if made_from is not None:
+        manifest["made_from"] = dict(made_from)
     manifest["check"] = _check(manifest)
     part = folder / f"{MANIFEST}.part"
     part.write_text(_text(manifest), encoding="utf-8")
@@ -84,7 +92,9 @@ def read_manifest(folder: Path) -> Manifest:
     match manifest:
         case {"levels": [*levels], "bundle": {"fingerprint": str(fingerprint), "dim": int(dim)}}:
             if levels and all(isinstance(level, str) for level in levels):
-                return Manifest(tuple(levels), fingerprint, dim)
+                made_from = manifest.get("made_from")
+                known = made_from if isinstance(made_from, dict) else None
+                return Manifest(tuple(levels), fingerprint, dim, known)
     raise RegisterError(f"{path}: tells no levels, or no bundle", hint=AGAIN)
 
 
