@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,8 @@ from edge_retrieval.bundle import Bundle
 from edge_retrieval.errors import (
     BundleMismatchError,
     ConfigError,
-    MissingExtraError,
     StoreError,
+    StoreMismatchError,
 )
 from edge_retrieval.evidence import Asked, make_record, read_record, record_text, replay
 from edge_retrieval.filters import Filters
@@ -37,6 +39,8 @@ from edge_retrieval.store import (
     Address,
     FoundInStore,
     Overlap,
+    SharedStore,
+    connecting,
     filling,
     keep_overlap,
     open_store,
@@ -44,6 +48,7 @@ from edge_retrieval.store import (
     planning,
     push,
     read_address,
+    sharing,
 )
 from edge_retrieval.store.collection import Collection
 from edge_retrieval.store.connecting import require_version, server_named
@@ -144,6 +149,16 @@ def both(
         search(register, [query], embeddings=[vectors[:views]], store=one, **asked)[0]
         for one in (store, None)
     )
+
+
+def run_line(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """Run a command; return its exit code, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["edge-ret", *line.split()])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0), *capsys.readouterr()
 
 
 FILTERS = {
@@ -446,13 +461,42 @@ def test_an_old_server_is_refused_and_others_are_named() -> None:
     assert server_named("milvus_lite-3.2.2") == "milvus-lite 3.2.2"
 
 
-def test_a_store_without_its_extra_is_told(
-    small: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("missing", ["pymilvus", "milvus_lite", "distributed"])
+def test_what_needs_the_extra_says_so_and_nothing_else_does(
+    register: Register,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: str,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(MissingExtraError, match="searching in a store") as told:
-        open_store(read_address(f"milvus:{tmp_path}/x.db"), small)
-    assert told.value.hint == "pip install 'edge-retrieval[scale]'"
+    if missing == "milvus_lite":
+        pytest.importorskip("pymilvus", reason="the extra scale is not installed")
+    (tmp_path / "q.png").write_bytes(fakes.drawing(5, 60))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "D1.png").write_bytes(fakes.drawing(1))
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.chdir(tmp_path)
+    named, store = f"-r {register.folder}", "--store milvus:x.db"
+    doing = "indexing on a cluster" if missing == "distributed" else "reaching a store"
+    for line in (
+        ["index d -o new --engine dask"]
+        if missing == "distributed"
+        else [
+            f"search q.png {named} {store}",
+            f"serve {named} {store} --port 0",
+            f"store push {register.folder} --to milvus:x.db",
+            f"store check {register.folder} --to milvus:x.db",
+            "store list --to milvus:x.db",
+            "store drop --to milvus:x.db --name x",
+        ]
+    ):
+        code, _, err = run_line(line, monkeypatch, capsys)
+        assert code == 1
+        assert err.splitlines()[-2:] == [
+            f"error: {doing} needs the optional 'scale' dependencies",
+            "hint: pip install 'edge-retrieval[scale]'",
+        ]
+    assert run_line(f"search q.png {named}", monkeypatch, capsys)[0] == 0
 
 
 def test_addresses_are_read_and_others_refused() -> None:
@@ -464,6 +508,10 @@ def test_addresses_are_read_and_others_refused() -> None:
     for wrong in ("a.db", "milvus:", "milvus:a.txt", "milvus:ftp://h", "milvus:http://h:1/x/y"):
         with pytest.raises(ConfigError, match="is no store"):
             read_address(wrong)
+    for near in ("a.db", "http://localhost:1", "http://127.0.0.9:1", "http://[::1]:1"):
+        assert read_address(f"milvus:{near}").is_local
+    for far in ("http://10.0.0.1:1", "https://localhost.example", "http://[fe80::1]:1"):
+        assert not read_address(f"milvus:{far}").is_local
     for secret in ("http://me:secret@h:1", "https://me@h"):
         with pytest.raises(ConfigError, match="holds no user") as told:
             read_address(f"milvus:{secret}")
@@ -554,10 +602,7 @@ def test_the_command_line_fills_searches_measures_and_replays(
     Path("q.png").write_bytes(fakes.drawing(5, 60))
 
     def run(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edge-ret", *line.split()])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return int(stop.value.code or 0), *capsys.readouterr()
+        return run_line(line, monkeypatch, capsys)
 
     to, within = "--to milvus:s.db --name mine", "-r small --store milvus:s.db#mine"
     code, out, err = run(f"store push small {to} --measure")
@@ -592,3 +637,159 @@ def test_no_proxy_is_asked_for_the_way_to_a_store(
     for name in ("http_proxy", "https_proxy", "grpc_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     assert push(small, address).added == 36
+
+
+def test_a_collection_that_is_changed_or_dropped_meanwhile_is_noticed(
+    small: Register, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "COMPARED", 0)
+    push(small, address)
+    with open_store(address, small) as store, Collection(address) as other:
+        kept = store.stamp
+        other.put_stamp(kept | {"contents": "", "snapshot": ""})
+        monkeypatch.setattr(planning, "LOOKED", 1e9)
+        assert both(small, store, "D0003", 1)[0].store  # it has looked a moment ago
+        monkeypatch.setattr(planning, "LOOKED", 0.0)
+        for _ in range(2):
+            with pytest.raises(StoreMismatchError, match="a push into it was not finished"):
+                both(small, store, "D0003", 1)
+            monkeypatch.setattr(planning, "LOOKED", 1e9)  # and does not forget it
+        other.put_stamp(kept | {"overlap": {"all": 0.5, "class": None, "figures": 1}})
+        assert both(small, store, "D0003", 1)[0].overlap == 0.5
+        other.drop()
+        monkeypatch.setattr(planning, "LOOKED", 0.0)
+        with pytest.raises(StoreMismatchError, match="no collection 'edge_ret'"):
+            both(small, store, "D0003", 1)
+
+
+def test_a_shared_connection_is_let_go_of_when_it_fails_and_by_its_last_user(
+    small: Register, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(small, address)
+    now = 0.0
+    shared = SharedStore(address, clock=lambda: now)
+    with (
+        shared.entered() as one,
+        pytest.raises(StoreError, match="as it happens"),
+        shared.entered() as same,
+    ):
+        assert same is one
+        raise StoreError("as it happens", hint="")
+    with shared.entered() as other:
+        assert other is not one
+        assert other.count() == 36
+    shared.close()
+    assert address.file not in connecting._in_use
+    tried: list[Address] = []
+
+    def refused(where: Address) -> Collection:
+        tried.append(where)
+        raise StoreError("away", hint="wait")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sharing, "Collection", refused)
+        for _ in range(3):  # those who waited while the first one tried
+            with pytest.raises(StoreError, match="away") as told, shared.entered():
+                pass
+            assert told.value.hint == "wait"
+        assert len(tried) == 1
+        now += sharing.PAUSE
+        with pytest.raises(StoreError, match="away"):
+            shared.stamp()
+        assert len(tried) == 2
+    now += sharing.PAUSE
+    stamp = shared.stamp()
+    assert stamp is not None and stamp["figures"] == 36
+    shared.close()
+
+
+def test_threads_that_open_one_file_at_once_share_it(small: Register, address: Address) -> None:
+    push(small, address)
+    counted: list[int] = []
+
+    def count() -> None:
+        with Collection(address) as collection:
+            counted.append(collection.count())
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert counted == [36] * 4
+    assert address.file not in connecting._in_use
+
+
+def test_collections_are_listed_and_dropped_by_name_and_others_are_left_alone(
+    small: Register,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    needs_milvus()
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str) -> tuple[int, str, str]:
+        return run_line(line, monkeypatch, capsys)
+
+    push(small, read_address("milvus:s.db#mine"))
+    with open_store(read_address("milvus:s.db#mine"), small) as store:
+        keep_overlap(store, Overlap(0.987, None, 36))
+    with Collection(read_address("milvus:s.db#half")) as half:
+        half.create(small.bundle.dim, "flat", {"schema": 1, "index": "flat", **filling.UNFINISHED})
+    with Collection(read_address("milvus:s.db#other")) as other:
+        other._client.create_collection("other", dimension=4)
+    code, out, err = run("store list --to milvus:s.db -r small")
+    assert code == 0
+    assert err == "and 1 collection of other programs\n"
+    half_line, mine = (" ".join(line.split()) for line in out.rstrip().splitlines()[-2:])
+    assert half_line == "half 0 0 flat unfinished no"
+    assert mine == f"mine 12 36 tiny hnsw 0.987 {small.contents[:12]} yes"
+    told = json.loads(run("store list --to milvus:s.db --json")[1])
+    assert told["others"] == 1
+    assert [(one["collection"], one["up_to_date"]) for one in told["collections"]] == [
+        ("half", None), ("mine", None),
+    ]  # fmt: skip
+    small.remove(["D0003"])
+    told = json.loads(run("store list --to milvus:s.db -r small --json")[1])
+    assert [one["up_to_date"] for one in told["collections"]] == [False, False]
+    code, _, err = run("store drop --to milvus:s.db --name mine")
+    assert code == 1
+    assert err.splitlines() == [
+        "error: milvus:s.db#mine: 36 figures would go: nothing was removed",
+        "hint: say so with --yes",
+    ]
+    for name, why in (("other", "was not made by edge-ret store push: it is not removed"),
+                      ("none", "the store has no collection 'none'")):  # fmt: skip
+        for yes in ("", " --yes"):
+            code, _, err = run(f"store drop --to milvus:s.db --name {name}{yes}")
+            assert code == 1
+            assert err.splitlines() == [
+                f"error: milvus:s.db#{name}: {why}",
+                "hint: see what there is: edge-ret store list --to milvus:s.db",
+            ]
+    assert run("store drop --to milvus:s.db")[0] == 2  # it must be named
+    code, out, _ = run("store drop --to milvus:s.db --name mine --yes")
+    assert (code, out) == (0, "milvus:s.db#mine: removed, with 36 figures\n")
+    assert run("store drop --to milvus:s.db --name half --yes")[0] == 0
+    assert "no collection of edge-ret" in run("store list --to milvus:s.db")[1]
+
+
+@pytest.mark.parametrize(("said", "code"), [("y\n", 0), ("\n", 1)])
+def test_a_person_is_asked_before_a_collection_is_removed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str, code: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    dropped: list[Address] = []
+    monkeypatch.setattr(sys, "stdin", Terminal(said))
+    monkeypatch.setattr("edge_retrieval.store.stamp_to_drop", lambda _: {"figures": 36})
+    monkeypatch.setattr(
+        "edge_retrieval.store.drop", lambda at: (dropped.append(at), {"figures": 36})[1]
+    )
+    found, _, err = run_line("store drop --to milvus:s.db --name x", monkeypatch, capsys)
+    assert found == code
+    assert "milvus:s.db#x: 36 figures. Remove them? [y/N]:" in err
+    assert len(dropped) == 1 - code

@@ -65,7 +65,12 @@ GROUPS = {
     "store": (
         "Search registers in a store that scales out.\n\n"
         "Example: edge-ret store push my-register --to milvus:http://localhost:19530",
-        {"push": "storing.push", "check": "storing.check"},
+        {
+            "push": "storing.push",
+            "check": "storing.check",
+            "list": "storing.list_kept",
+            "drop": "storing.drop",
+        },
     ),
 }
 """Group -> what it is for, and its commands."""

@@ -109,11 +109,11 @@ def refusal_of(
         status = HTTPStatus.SERVICE_UNAVAILABLE  # with no Retry-After: nobody knows when
     elif isinstance(error, RegisterError | BundleError):
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-    told, hint = (text.replace(folder, name) for text in (str(error), error.hint))
-    if store is not None:
+    told, hint = str(error), error.hint
+    if store is not None:  # before the folder: a file may lie in it, or be called as it is
         told = told.replace(str(store), store.collection).replace(store.uri, STORE)
         if isinstance(error, StoreError) and error.__cause__ is not None:
             told = ": ".join(told.split(": ")[:2])  # what pymilvus says names hosts and ports
         shown = str(store._replace(uri=STORE)).removeprefix(SCHEME)
         hint = hint.replace(str(store), shown).replace(store.uri, STORE)
-    return Refused(status, told, hint)
+    return Refused(status, told.replace(folder, name), hint.replace(folder, name))

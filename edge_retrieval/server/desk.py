@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -149,6 +150,15 @@ class Desk:
             raise self.refusal(error) from error
         finally:
             looking.forget(future)
+
+    def let_go_of_store(self) -> None:
+        """Give up the connection, for whoever fills the collection now; the next search makes one.
+
+        A file of milvus-lite is one process's at a time.
+        """
+        if self.looking is not None:
+            with contextlib.suppress(Full):
+                self.looking.submit(SharedStore.close)
 
     async def _done(
         self, pool: Pool[HeldRegister], asked: Asked, job: Callable[[HeldRegister], Done]

@@ -55,6 +55,7 @@ async def _store(desk: Desk, asked: Asked) -> Mapping[str, Any] | None:
     except Refused as refused:
         if "retry-after" in refused.headers:
             raise
+        desk.let_go_of_store()
         told = {"ready": False, "error": refused.error, "hint": refused.hint}
     return {
         "collection": address.collection,

@@ -87,10 +87,24 @@ class Collection:
         with self._told("looked up"):
             return bool(self._client.has_collection(self._name, timeout=ANSWERING))
 
-    def stamp(self) -> dict[str, Any] | None:
-        """Return what it was filled from; None: another program made it."""
+    def names(self) -> list[str]:
+        """Return the names of all collections of the store, those of other programs, too."""
+        with self._told("listed"):
+            return list(self._client.list_collections(timeout=ANSWERING))
+
+    def drop(self) -> None:
+        """Remove it, with all that is in it."""
+        with self._told("removed"):
+            self._client.drop_collection(self._name, timeout=WORKING)
+
+    def stamp(self, name: str = "") -> dict[str, Any] | None:
+        """Return what it was filled from; None: another program made it.
+
+        Args:
+            name: Of another collection of the store.
+        """
         with self._told("described"):
-            told = self._client.describe_collection(self._name, timeout=ANSWERING)
+            told = self._client.describe_collection(name or self._name, timeout=ANSWERING)
         try:
             stamp = json.loads(dict(told.get("properties") or {})[STAMP])
         except (LookupError, ValueError, TypeError):

@@ -73,7 +73,7 @@ def connect(address: Address, *, making: bool = False) -> tuple[MilvusClient, st
     hint = (
         "one process at a time has it: let the other one end"
         if file
-        else "check that it runs, its address and port, and $" + TOKEN
+        else "check that it runs, its address and port, and $EDGE_RET_STORE_TOKEN"
     )
     with _alone if file is not None else contextlib.nullcontext():
         _take(address)
@@ -130,7 +130,7 @@ def _require(address: Address) -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("pymilvus", "milvus_lite"):
             raise
-        raise MissingExtraError.of("searching in a store", "scale") from error
+        raise MissingExtraError.of("reaching a store", "scale") from error
 
 
 def _take(address: Address) -> None:

@@ -8,23 +8,18 @@ is there with what ought to be.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_retrieval.errors import (
-    BundleMismatchError,
-    ConfigError,
-    StoreError,
-    StoreMismatchError,
-)
+from edge_retrieval.errors import ConfigError, StoreError
 from edge_retrieval.progress import Track, silent
 from edge_retrieval.register import Register
 from edge_retrieval.store.address import Address
 from edge_retrieval.store.collection import INDEXES, Collection
 from edge_retrieval.store.expressions import in_class
+from edge_retrieval.store.holding import require_encoder, require_stamp
 from edge_retrieval.store.rows import SCHEMA, class_text, entities, keys_of
 
 AT_ONCE = 1_000
@@ -136,33 +131,6 @@ def _stamp_for(register: Register, collection: Collection, index: str | None) ->
             hint="leave out --index, or choose another --name",
         )
     return stamp
-
-
-def require_stamp(collection: Collection) -> dict[str, Any]:
-    """Return the stamp of a collection that is ours."""
-    stamp = collection.stamp()
-    if stamp is None:
-        raise StoreMismatchError(
-            f"{collection.address}: was not made by edge-ret store push",
-            hint="choose another --name",
-        )
-    if stamp["schema"] != SCHEMA:
-        raise StoreMismatchError(
-            f"{collection.address}: its schema is {stamp['schema']!r}, this version's is {SCHEMA}",
-            hint="push the register into another collection: edge-ret store push --name NAME",
-        )
-    return stamp
-
-
-def require_encoder(register: Register, address: Address, stamp: Mapping[str, Any]) -> None:
-    """Refuse a collection with vectors of another encoder."""
-    if stamp.get("fingerprint") != register.bundle.fingerprint:
-        raise BundleMismatchError(
-            f"{address}: its vectors are of the encoder {stamp.get('encoder')}"
-            f" ({str(stamp.get('fingerprint'))[:12]}), those of {register.folder} of"
-            f" {register.bundle.name} ({register.bundle.fingerprint[:12]})",
-            hint="push this register into another collection: edge-ret store push --name NAME",
-        )
 
 
 def _remove(collection: Collection, gone: NDArray[np.int64], track: Track) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
-from edge_retrieval.errors import StoreMismatchError
 from edge_retrieval.filters import Chosen, Filters
 from edge_retrieval.plan import Plan, Step
 from edge_retrieval.plan import plan as local_plan
@@ -16,8 +14,8 @@ from edge_retrieval.register import Register
 from edge_retrieval.store.address import Address
 from edge_retrieval.store.collection import Collection
 from edge_retrieval.store.expressions import expression_of
-from edge_retrieval.store.filling import require_encoder, require_stamp
 from edge_retrieval.store.finding import LEAST, StoreIndex
+from edge_retrieval.store.holding import require_held, require_stamp
 from edge_retrieval.store.rows import DESIGN, fitted
 
 COMPARED = 4_096
@@ -150,51 +148,8 @@ class FoundInStore:
         return measured.get("class") if only_class else None
 
 
-def require_held(
-    register: Register,
-    address: Address,
-    stamp: dict[str, Any] | None,
-    contents: Callable[[], str] | None = None,
-) -> dict[str, Any]:
-    """Return a collection's stamp; refuse a collection that does not hold what a register does.
-
-    Args:
-        register: What ought to be in it.
-        address: Where it is.
-        stamp: What it was filled from; None: there is no such collection.
-        contents: Gives `register.contents`, which takes a while; None: they are asked for.
-
-    Raises:
-        StoreMismatchError: It holds something else.
-        BundleMismatchError: It holds the vectors of another encoder.
-    """
-    if stamp is None:
-        raise StoreMismatchError(
-            f"{address}: the store has no collection {address.collection!r}",
-            hint=_again(register, address),
-        )
-    require_encoder(register, address, stamp)
-    if stamp["snapshot"] == register.snapshot:
-        return stamp
-    if stamp["figures"] == register.figures_count and stamp["contents"] == (
-        contents() if contents is not None else register.contents
-    ):
-        return stamp
-    raise StoreMismatchError(
-        f"{address}: a push into it was not finished"
-        if not stamp["contents"]
-        else f"{address}: it holds {stamp['figures']:,} figures as they were, the register"
-        f" {register.figures_count:,}: it is not up to date",
-        hint=_again(register, address),
-    )
-
-
 def _instead(local: Plan, many: int, why: str) -> Plan:
     return local._replace(steps=(Step("do not ask the store", many, 0, why), *local.steps))
-
-
-def _again(register: Register, address: Address) -> str:
-    return f"edge-ret store push {register.folder} --to {address}"
 
 
 def open_store(address: Address, register: Register) -> FoundInStore:

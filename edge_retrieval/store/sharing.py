@@ -11,7 +11,7 @@ from typing import Any
 from edge_retrieval.errors import BundleMismatchError, StoreError
 from edge_retrieval.store.address import Address
 from edge_retrieval.store.collection import Collection
-from edge_retrieval.store.filling import require_stamp
+from edge_retrieval.store.holding import require_stamp
 
 PAUSE = 1.0
 """Seconds after a connection could not be made in which no other is tried."""
