@@ -3,14 +3,13 @@
 Question: are vectors, pictures, records, problems and the name of the contents the same, row for
 row, when two workers of a Dask cluster cut and embed, and when one of them is killed midway?
 
-    python benchmarks/scale_index.py path/to/uspto-multiview --made 5000 --views 4
+    edge-ret data synth made --designs 5000 --views 4 --size 256 --seed 20
+    python benchmarks/scale_index.py path/to/uspto-multiview made
 
 For each source: one machine; a cluster of two worker processes on this machine; the same, with
-kill -9 for one worker process once `--kill-after` shards are done. Sources are the one that is
-named, and as many made designs as are asked for: outlines of random polygons, one a sheet, so that
-there are many drawings and making them costs little. They say nothing about how well designs are
-found. Times are those of a machine that does other things too: they tell that it works, not how
-fast. Everything is saved after each run. Needs the extra `scale`.
+kill -9 for one worker process once half of the shards are done. Times are those of a machine that
+does other things too: they tell that it works, not how fast. Everything is saved after each run.
+Needs the extra `scale`.
 Writes benchmarks/results/scale_index.json.
 """
 
@@ -28,9 +27,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from PIL import Image, ImageDraw
-
 from edge_retrieval.bundle import Bundle, default_bundle_path
 from edge_retrieval.indexing import index
 from edge_retrieval.provenance import available_cores, host, now, versions
@@ -42,30 +38,8 @@ from edge_retrieval.scale import Spreading
 
 RESULTS = Path(__file__).parent / "results"
 WORKERS = 2
-SIDE = 160
 TABLES = ("designs", "nodes", "sheets", "figures", "problems")
 T = TypeVar("T")
-
-
-def draw(folder: Path, designs: int, views: int) -> None:
-    """Make designs of `views` drawings each: outlines of a polygon, turned a little each time."""
-    for number in range(designs):
-        place = folder / f"{number % 40:02d}" / f"M{number:06d}"
-        place.mkdir(parents=True)
-        shape = np.random.default_rng(number)
-        angles = np.sort(shape.uniform(0, 2 * np.pi, 9))
-        radii = shape.uniform(0.25, 1.0, 9) * SIDE * 0.4
-        for view in range(views):
-            page = Image.new("L", (SIDE, SIDE), 255)
-            turned = angles + view * np.pi / 7
-            points = [
-                (float(SIDE / 2 + r * np.cos(a)), float(SIDE / 2 + r * np.sin(a)))
-                for r, a in zip(radii, turned, strict=True)
-            ]
-            pen = ImageDraw.Draw(page)
-            pen.polygon(points, outline=0, width=3)
-            pen.line([points[0], points[4]], fill=0, width=2)
-            page.save(place / f"{view + 1}.png")
 
 
 def told(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -158,35 +132,33 @@ def same(one: Path, other: Path) -> dict[str, bool]:
     return answers
 
 
-def compared(source: Path, name: str, args: argparse.Namespace, save: Any) -> None:
+def compared(source: Path, args: argparse.Namespace, save: Any) -> None:
     """Make the registers of a source, compare them, save each."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        ways: list[tuple[str, int | None, int | None]] = [
-            ("one machine", None, None),
-            ("two workers", args.shard, None),
-            ("two workers, one killed midway", args.shard, args.kill_after),
-        ]
-        for number, (way, shard, kill_after) in enumerate(ways):
-            out = root / f"register-{number}"
-            took = run(source, out, args.bundle, shard, kill_after)
+        first = root / "one"
+        took = run(source, first, args.bundle, None, None)
+        save({"source": source.name, "way": "one machine", "shard": None, **took, "same": None})
+        shards = -(-took["designs"] // args.shard)
+        for way, kill_after in (
+            ("two workers", None),
+            ("two workers, one killed midway", max(1, shards // 2)),
+        ):
+            out = root / "workers"
+            took = run(source, out, args.bundle, args.shard, kill_after)
             if kill_after is not None and took["killed"] is None:
-                raise SystemExit(f"{name}: it ended before a worker was killed: lower --kill-after")
-            equal = same(root / "register-0", out) if number else None
-            save({"source": name, "way": way, "shard": shard, **took, "same": equal})
-            print(name, way, f"{took['seconds']:.0f} s", equal, flush=True)
-            if number:
-                shutil.rmtree(out)
+                raise SystemExit(f"{source}: it ended before a worker was killed")
+            equal = same(first, out)
+            save({"source": source.name, "way": way, "shard": args.shard, **took, "same": equal})
+            print(source.name, way, f"{took['seconds']:.0f} s", equal, flush=True)
+            shutil.rmtree(out)
 
 
 def main() -> None:
     """Compare for each source; save after each run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("source", type=Path, help="what edge-ret index takes")
-    parser.add_argument("--made", type=int, default=5000, help="made designs")
-    parser.add_argument("--views", type=int, default=4, help="drawings of each")
+    parser.add_argument("sources", type=Path, nargs="+", help="what edge-ret index takes")
     parser.add_argument("--shard", type=int, default=10, help="designs a worker is given at once")
-    parser.add_argument("--kill-after", type=int, default=2, help="shards")
     parser.add_argument("--bundle", type=Path, default=default_bundle_path())
     parser.add_argument("-o", "--out", type=Path, default=RESULTS / "scale_index.json")
     args = parser.parse_args()
@@ -202,14 +174,8 @@ def main() -> None:
         facts = {"cores": available_cores(), "host": host(), "versions": _versions()}
         save_json(args.out, {**about, "rows": rows, **facts, "created": now()})
 
-    compared(args.source, args.source.name, args, save)
-    if args.made:
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "made"
-            draw(made, args.made, args.views)
-            print(f"{args.made} designs drawn", flush=True)
-            name = f"{args.made} made designs x {args.views} drawings, random polygons, {SIDE} px"
-            compared(made, name, args, save)
+    for source in args.sources:
+        compared(source, args, save)
 
 
 def _versions() -> dict[str, Any]:
