@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_retrieval.arrays import Embeddings
 from edge_retrieval.store import rows as kept
 from edge_retrieval.store.address import Address
-from edge_retrieval.store.connecting import ANSWERING, connect, disconnect, translated
+from edge_retrieval.store.connecting import ANSWERING, LOOKING, connect, disconnect, translated
 
 STAMP = "edge_ret"
 """The property of a collection that tells what it was filled from."""
@@ -85,12 +85,12 @@ class Collection:
     def exists(self) -> bool:
         """Tell whether the store has it."""
         with self._told("looked up"):
-            return bool(self._client.has_collection(self._name, timeout=ANSWERING))
+            return bool(self._client.has_collection(self._name, timeout=LOOKING))
 
     def names(self) -> list[str]:
         """Return the names of all collections of the store, those of other programs, too."""
         with self._told("listed"):
-            return list(self._client.list_collections(timeout=ANSWERING))
+            return list(self._client.list_collections(timeout=LOOKING))
 
     def drop(self) -> None:
         """Remove it, with all that is in it."""
@@ -104,7 +104,7 @@ class Collection:
             name: Of another collection of the store.
         """
         with self._told("described"):
-            told = self._client.describe_collection(name or self._name, timeout=ANSWERING)
+            told = self._client.describe_collection(name or self._name, timeout=LOOKING)
         try:
             stamp = json.loads(dict(told.get("properties") or {})[STAMP])
         except (LookupError, ValueError, TypeError):

@@ -29,8 +29,8 @@ OLDEST = (2, 3)
 TOKEN = "EDGE_RET_STORE_TOKEN"
 """The environment's "user:password", or a token."""
 
-CONNECTING, ANSWERING = 5.0, 30.0
-"""Seconds to wait for a connection, and for an answer."""
+CONNECTING, LOOKING, ANSWERING = 5.0, 10.0, 30.0
+"""Seconds to wait for a connection, for what is known of a collection, and for an answer."""
 
 QUIET = {"grpc.enable_http_proxy": 0, "grpc.keepalive_permit_without_calls": 0}
 """No proxy; and nothing is sent where nothing is asked: milvus-lite's server takes it for abuse."""

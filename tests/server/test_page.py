@@ -715,6 +715,42 @@ def test_a_busy_server_is_told_and_asked_again(open_page, designs):
     assert numbers(page)[0] == "MADE-0203-00000"
 
 
+@pytest.mark.parametrize("status", [409, 503])
+def test_a_store_that_is_away_or_behind_is_told_at_once_and_searched_again(
+    open_page, designs, status
+):
+    page = open_page(told=(str(status),), viewport=PHONE)
+    told = {"error": "grants: it is away", "hint": "push it again"}
+    page.route(
+        "**/api/search", lambda route: route.fulfill(status=status, json=told), times=1
+    )  # without Retry-After: nobody knows when
+    page.set_input_files("#files", sheet_of(designs, "MADE-0203-00000"))
+    page.locator(".failed").get_by_text("grants: it is away").wait_for()
+    assert "push it again" in page.locator(".failed").inner_text()
+    assert page.locator("#banner").is_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert_accessible(page)
+    page.get_by_role("button", name="Search again").click()
+    settled(page)
+    assert page.locator(".failed").count() == 0
+    assert numbers(page)[0] == "MADE-0203-00000"
+
+
+@pytest.mark.parametrize(("local", "said"), [(True, "Nothing leaves"), (False, "no drawing")])
+def test_the_page_says_what_goes_to_a_store(open_page, local, said):
+    page = open_page()
+
+    def with_store(route: Any) -> None:
+        told = route.fetch().json()
+        told["store"] = {"collection": "grants", "server": "Milvus 2.5.3", "local": local}
+        route.fulfill(json=told)
+
+    page.route("**/api/status", with_store)
+    page.reload()
+    page.locator("#versions").get_by_text("store grants (Milvus 2.5.3)").wait_for()
+    assert said in page.locator("#promise").inner_text()
+
+
 def test_pictures_of_a_register_that_was_rewritten_are_asked_for_anew(open_page, designs):
     page = open_page(told=("410",))
     show(page, sheet_of(designs, "MADE-0203-00000"))
