@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ import helps_table
 import model_tables
 import page_tables
 import peer_tables
+import scale_plan_table
+import scale_tables
 import search_tables
 import serving_table
 import store_table
@@ -300,6 +303,11 @@ def peers() -> str:
     return peer_tables.peers(load("peers"), table)
 
 
+def scale_plan(name: str) -> str:
+    """One of the tables of the plan to a billion figures."""
+    return scale_plan_table.markdown(name, load("scale_plan_table"), table)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "aarch64": lambda: aarch64_table.aarch64(
         [load(name) for name in ("aarch64", "aarch64-fp32") if (RESULTS / f"{name}.json").exists()],
@@ -321,6 +329,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "quantization": quantization,
     "serving": lambda: serving_table.serving(load("serving"), table),
     "store": lambda: store_table.store(load("store"), table),
+    "scale_index": lambda: scale_tables.scale_index(load("scale_index"), table),
+    "setups": lambda: scale_tables.setups(load("setups"), table),
     "views": lambda: views_table.views(load("views"), table),
     "views_cost": lambda: views_table.views_cost(load("views"), table),
     "votes": lambda: views_table.votes(load("views")),
@@ -331,6 +341,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "throughput": throughput,
     "search": lambda: search_tables.search(load("search"), table),
     "search_million": lambda: search_tables.search_million(load("search"), table),
+    **{name: partial(scale_plan, name) for name in scale_plan_table.NAMES},
     "search_filtered": lambda: search_tables.search_filtered(load("search"), table),
 }
 
