@@ -15,12 +15,16 @@ RESULTS = Path(__file__).parent / "results"
 MEASURED = RESULTS / "scale_plan.json"
 HOW = {
     "scale_plan": "python benchmarks/scale_plan.py --measure path/to/uspto-multiview",
+    "scale_plan.large": "python benchmarks/scale_plan_large.py WORK",
+    "scale_plan.opening": "python benchmarks/scale_plan_opening.py",
+    "scale_plan.store": "python benchmarks/scale_plan_store.py --store milvus:http://HOST:PORT"
+    " --data DATA --process ID",
     "search": "python benchmarks/search.py WORK",
     "latency": "edge-ret bench -o benchmarks/results/latency.json",
     "serving": "python benchmarks/serving.py",
     "store": "python benchmarks/store.py --store milvus:http://HOST:PORT",
 }
-"""What makes each result file that the plan reads."""
+"""What makes each result file that the plan reads, or a part of one."""
 
 
 class MissingResultError(Exception):
@@ -103,15 +107,22 @@ class Reader:
         try:
             number = float(value(self.file(file)))
         except (LookupError, TypeError, statistics.StatisticsError, StopIteration) as error:
-            raise MissingResultError(
-                f"{self.folder / file}.json has no {key}; to make it: {HOW[file]}"
-            ) from error
+            raise self.lacking(file, key) from error
         told = self.file(file)
-        part = key.split(".")[0].split("[")[0]  # the keys of a file may be of several runs
-        part = told.get(part) if part in ("large", "opening", "store") else told
+        part = told.get(part_of(key)) if f"{file}.{part_of(key)}" in HOW else told
         host = (part[-1] if isinstance(part, list) else part)["host"]
         self.found[name] = Constant(name, number, unit, f"{file}.json", key, host["cpu"])
         return number
+
+    def lacking(self, file: str, key: str) -> MissingResultError:
+        """Return what to say of a key that a result file does not have."""
+        how = HOW.get(f"{file}.{part_of(key)}", HOW[file])
+        return MissingResultError(f"{self.folder / file}.json has no {key}; to make it: {how}")
+
+
+def part_of(key: str) -> str:
+    """Return the first part of a key: parts of a file may come of several runs."""
+    return key.split(".")[0].split("[")[0]
 
 
 def put(path: Path, some: dict[str, Any]) -> None:

@@ -122,7 +122,7 @@ def _work(reader: Reader) -> None:
             lambda told, key=key, cost=cost, per=per: median_of(told[key], cost, per),
         )  # fmt: skip
     reader.take(
-        "shard_cpu", "s CPU a shard", "scale_plan", "spread[].workers_cpu over shards, slope",
+        "shard_cpu", "s CPU a shard", "scale_plan", "spread[].workers_cpu over shards, slope, at least 0",
         lambda told: max(0.0, line([r["shards"] for r in told["spread"]],
                                    [r["workers_cpu"] for r in told["spread"]])[1]),
     )  # fmt: skip
@@ -155,7 +155,10 @@ def _ways(reader: Reader) -> dict[str, Ways]:
     told = reader.file("search")
     large = reader.file("scale_plan").get("large", {})
     for name, way in (("pass", PASS), ("graph", GRAPH)):
-        rows = {size: row(told, size, way) for size in ("20k", "100k", "1M")}
+        try:
+            rows = {size: row(told, size, way) for size in ("20k", "100k", "1M")}
+        except (LookupError, StopIteration) as error:
+            raise reader.lacking("search", f"rows of {name}: 20k, 100k, 1M") from error
         seconds = {each["count"]: each["cpu"] for each in rows.values()}
         overlap = statistics.fmean(rows["1M"]["overlap"])
         key, file = f"rows[1M, {name}, all].", "search"

@@ -296,3 +296,19 @@ def test_a_result_that_is_missing_is_one_clear_line(
         plan.main()
     assert "has no register.bytes.vectors" in str(lacking.value)
     assert "\n" not in str(lacking.value)
+
+
+def test_a_part_that_is_missing_names_its_own_command(
+    module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    for file in ("scale_plan", "search", "latency", "serving", "store"):
+        text = (BENCHMARKS / "results" / f"{file}.json").read_text(encoding="utf-8")
+        told = json.loads(text)
+        told.pop("opening", None)
+        (tmp_path / f"{file}.json").write_text(json.dumps(told), encoding="utf-8")
+    missing = module("scale_plan_constants").MissingResultError
+    with pytest.raises(missing, match=r"opening\.rounds.*scale_plan_opening\.py"):
+        module("scale_plan_sources").read(tmp_path)
+    (tmp_path / "search.json").write_text(json.dumps({"rows": []}), encoding="utf-8")
+    with pytest.raises(missing, match=r"search\.json has no .*search\.py WORK"):
+        module("scale_plan_sources").read(tmp_path)
