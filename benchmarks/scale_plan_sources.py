@@ -122,7 +122,7 @@ def _work(reader: Reader) -> None:
             lambda told, key=key, cost=cost, per=per: median_of(told[key], cost, per),
         )  # fmt: skip
     reader.take(
-        "shard_cpu", "s CPU a shard", "scale_plan", "spread[].workers_cpu over shards, slope, at least 0",
+        "shard_cpu", "s CPU a shard", "scale_plan", "spread[].workers_cpu over shards, slope or 0",
         lambda told: max(0.0, line([r["shards"] for r in told["spread"]],
                                    [r["workers_cpu"] for r in told["spread"]])[1]),
     )  # fmt: skip
