@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Iterable, Sequence
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -22,6 +24,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from edge_retrieval.errors import ConfigError
 from edge_retrieval.provenance import available_cores
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class World:
 
     @property
     def threads(self) -> int:
-        """Cores for this process, all of them being on one machine."""
+        """Cores for this process, which shares them with the others of its machine."""
         return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def wait(self) -> None:
@@ -66,10 +70,54 @@ class World:
         distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Do work that leaves files, where those who come later may find them.
+
+        First the leading process, then one of every other machine, which may see other disks, and
+        then the rest.
+        """
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        mine = 0 if self.leads else 1 if local == 0 else 2
+        for turn in range(3):
+            if turn == mine:
+                result = work()
+            self.wait()
+        return result
+
+    def from_all(self, value: T) -> list[T]:
+        """Return what every process gives, any plain object, in the order of their ranks."""
+        values = [value] * self.size
+        if self.size > 1:
+            distributed.all_gather_object(values, value)
+        return values
+
+    def agree(self, value: Any, what: str, *, hint: str) -> None:
+        """See that all processes have the same value, which may be any plain object.
+
+        Raises:
+            ConfigError: In all of them, that one has another than the leading process.
+        """
+        values = self.from_all(value)
+        for rank, other in enumerate(values):
+            if other != values[0]:
+                raise ConfigError(
+                    f"process {rank + 1} of {self.size} has other {what} than the first", hint=hint
+                )
+
+    def restarted(self) -> bool:
+        """Say whether `torchrun` has started the processes before; each machine counts for itself.
+
+        It does not count a start that only lets another machine in.
+        """
+        return any(self.from_all(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"))
+
 
 PATIENCE = timedelta(days=7)
 """How long processes wait for one another: the first one cuts all drawings, and asks the teacher.
 One that dies is noticed at once, by `torchrun`."""
+
+CONNECTING = timedelta(minutes=5)
+"""How long a process looks for the place where all meet: it is there before they are started."""
 
 
 @contextlib.contextmanager
@@ -93,14 +141,14 @@ def joined() -> Generator[World, None, None]:
     if size == 1 or distributed.is_initialized():
         yield World(rank, size, device)
         return
-    distributed.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        timeout=PATIENCE,
-        store=_fresh_store(),
-        rank=rank,
-        world_size=size,
-    )
     try:
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            timeout=PATIENCE,
+            store=_fresh_store(rank, size),
+            rank=rank,
+            world_size=size,
+        )
         yield World(rank, size, device)
     except RuntimeError as error:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
@@ -109,21 +157,50 @@ def joined() -> Generator[World, None, None]:
             "another process of this training stopped", hint="see what that one said"
         ) from error
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
-def _fresh_store() -> Any:
-    """Return where the processes find one another.
+def _fresh_store(rank: int, size: int) -> Any:
+    """Return where the processes find one another, and nobody who was there before.
 
     After a process died `torchrun` starts all of them again, with the store of the time before:
-    there they would find the addresses of the dead. Of one machine the number of the restart tells
-    the times apart; the machines of several do not count alike.
+    there they would find the addresses of the dead. No number tells the times apart, for each
+    machine counts its own restarts. So the leading process names the time by a word of its own;
+    each other one answers with its word, and goes on when that is said back, which only a leading
+    process that is alive can do.
+
+    Raises:
+        ConfigError: The store does not answer.
     """
-    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
-        return store
-    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return PrefixStore(f"restart {restart}", store)
+    store = _store()
+    own = secrets.token_hex(8)
+    if rank == 0:
+        store.set("time", own)
+        for other in range(1, size):
+            word = store.get(f"{own}/{other}").decode()
+            store.set(f"{own}/{word}", "")
+        return PrefixStore(own, store)
+    while True:
+        named = store.get("time").decode()  # by a leading process that is dead, perhaps
+        store.set(f"{named}/{rank}", own)
+        if store.check([f"{named}/{own}"]):
+            return PrefixStore(named, store)
+        time.sleep(0.05)
+
+
+def _store() -> Any:
+    """Connect to the store that `torchrun` names."""
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=CONNECTING))
+    except distributed.DistError as error:
+        where = ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise ConfigError(
+            f"the first process of this training cannot be reached at {where}",
+            hint="see that all machines reach one another, at all ports; then start all again",
+        ) from error
+    store.set_timeout(PATIENCE)
+    return store
 
 
 def gather(rows: Tensor, counts: Sequence[int]) -> Tensor:

@@ -121,7 +121,8 @@ def train(
 ) -> TrainResult:
     """Train an encoder.
 
-    Started by `torchrun`, the processes share every batch, and the first one writes the files.
+    Started by `torchrun`, the processes share every batch. The first one writes the files, and
+    tells the others how far the run is: the run folder and `cache` may be on its disk alone.
 
     Args:
         config: Every choice that changes the weights.
@@ -130,7 +131,8 @@ def train(
         validation: Held-out sources; empty: designs of `sources` are held out.
         split: What it gives to another part than `train` is not trained on; of `validation` its
             validation part alone is used. None: everything is.
-        resume: Go on after the last saved state; the result is that of an uninterrupted run.
+        resume: Go on after the last saved state; the result is that of an uninterrupted run. So it
+            does in any case where `torchrun` starts it again.
         cache: Where cut drawings are kept; None: `out`/cache.
         track: Shows progress.
         tell: Takes lines for a person: what is trained on, what its labels cannot teach, and how
@@ -154,8 +156,9 @@ def train(
         keep_freed_memory()
         track = track if world.leads else silent
         run_folder.refuse_inside(out, (*sources, *validation))
-        state = run_folder.begin(config, out, resume=resume or not world.leads)
-        world.wait()
+        world.agree(asdict(config), "settings", hint="give all of them the same --config and --set")
+        resume = resume or world.restarted()
+        state = run_folder.begin(config, out, resume=resume) if world.leads else None
 
         drawings, training, held = _load(config, sources, validation, split, cache, track, world)
         targets: Tensor | None = None
@@ -164,6 +167,11 @@ def train(
             targets, variants = _taught(config, sources, drawings, training, cache, track, world)
         facts = run_facts(sources, validation, drawings, training, *held)
         facts["left_out"] = left_out(split, drawings, held[0])
+        world.agree(
+            (facts["drawings"], facts["split"]),
+            "drawings",
+            hint="give all machines the same files and versions, the same --valid and --split",
+        )
         student = _student(config, drawings, training, world.device)
         objective = Objective(
             config,
@@ -187,6 +195,10 @@ def train(
         done = _Progress()
         if state is not None:
             done = _restored(state, parts, out)
+        if world.size > 1:
+            state = world.from_lead(_state(parts, done) if world.leads else None)
+            done = _restored(state, parts, out)
+        del state  # as large as all weights, and what the optimizer knows of them
         synchronise_norms(student, world)
         synchronise_norms(objective, world)
 
@@ -294,18 +306,21 @@ def _load(
     track: Track,
     world: World,
 ) -> tuple[Drawings, tuple[Scheme, ...], Held]:
-    """Cut and split the drawings. The leading process cuts; the others find them in the cache."""
+    """Cut and split the drawings. The leading process cuts; the others find them in the cache, if
+    they see it, and else cut as well.
+    """
     labelled = not config.teacher
     trains, validates = (None, None) if split is None else split.sides()
-    for turn in (world.leads, not world.leads):
-        if turn:
-            drawings = load_drawings(
-                sources, config, cache=cache, track=track, labelled=labelled, keep=trains
-            )
-            others = drawings
-            if validation:
-                others = load_drawings(validation, config, cache=cache, track=track, keep=validates)
-        world.wait()
+
+    def load() -> tuple[Drawings, Drawings]:
+        drawings = load_drawings(
+            sources, config, cache=cache, track=track, labelled=labelled, keep=trains
+        )
+        if not validation:
+            return drawings, drawings
+        return drawings, load_drawings(validation, config, cache=cache, track=track, keep=validates)
+
+    drawings, others = world.in_turn(load)
     if validation:
         training, held = drawings.schemes, others.schemes
         leaks.refuse_leaks(*_signed(drawings, training), *_signed(others, held))
@@ -334,18 +349,19 @@ def _taught(
 ) -> tuple[Tensor, Variants | None]:
     """Return what the teacher says of all drawings and of the variants behind them, and those.
 
-    The leading process asks it; the others find the answers in the cache.
+    The leading process asks it; the others find the answers in the cache, if they see it.
     """
     teacher = open_teacher(config.teacher)
-    for turn in (world.leads, not world.leads):
-        if turn:
-            found = teacher_embeddings(teacher, sources, drawings, config, cache=cache, track=track)
-            variants = None
-            if config.variants:
-                variants = make_variants(
-                    teacher, sources, drawings, training, config, cache=cache, track=track
-                )
-        world.wait()
+
+    def ask() -> tuple[Any, Variants | None]:
+        found = teacher_embeddings(teacher, sources, drawings, config, cache=cache, track=track)
+        if not config.variants:
+            return found, None
+        return found, make_variants(
+            teacher, sources, drawings, training, config, cache=cache, track=track
+        )
+
+    found, variants = world.in_turn(ask)
     if variants is None:
         return torch.from_numpy(found), None
     return torch.from_numpy(np.concatenate([found, variants.targets])), variants
