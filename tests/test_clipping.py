@@ -62,8 +62,10 @@ def test_bytes_that_are_no_network_are_one_clear_error(
 
 def test_the_pinned_networks_are_those_that_the_script_writes(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    for path, clipped in ((fakes.INT8, False), (fakes.CLIPPED, True)):
-        fakes.write_int8(tmp_path / path.name, clipped=clipped)
+    fakes.write_int8(tmp_path / fakes.INT8.name)
+    fakes.write_int8(tmp_path / fakes.CLIPPED.name, clipped=True)
+    fakes.write_int8(tmp_path / fakes.REDUCED.name, reduced=True)
+    for path in (fakes.INT8, fakes.CLIPPED, fakes.REDUCED):
         assert quantized_pairs((tmp_path / path.name).read_bytes()) == quantized_pairs(
             path.read_bytes()
         )
