@@ -820,6 +820,18 @@ def test_doctor_tells_of_another_runtime_that_is_off_without_failing(
     assert run("doctor", folder, "--backend", "onnx").code == 0
 
 
+def test_what_is_removed_is_erased_when_compacted_and_both_say_so(run: Run, designs: Path) -> None:
+    run("index", designs, "-o", "mine")
+    done = run("register", "remove", "mine", "D1")
+    assert "come back if their drawings are indexed again" in done.err
+    assert "register compact mine" in done.err
+    assert (
+        "erased: vectors, pictures and records of 2 removed figures"
+        in run("register", "compact", "mine").out
+    )
+    assert "erased" not in run("register", "compact", "mine").out
+
+
 def test_an_unknown_option_is_a_usage_error(run: Run) -> None:
     assert run("search", "--nonsense").code == 2
 

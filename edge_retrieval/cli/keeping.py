@@ -155,7 +155,8 @@ def remove(
 ) -> None:
     """Remove designs by their numbers, all of them or none.
 
-    They are gone for every search that begins; `compact` gives back their bytes.
+    They are gone for every search that begins; `compact` gives back their bytes. Where their
+    drawings are indexed again they come back.
 
     Example: edge-ret register remove my-register USD0909824 USD0909825
     """
@@ -170,7 +171,8 @@ def remove(
         named = f": {', '.join(meant)}" if gone <= SHOWN else ""
         print(f"{register_path}: {count(gone, 'design')} removed{named}")
         print(f"now {now(register.designs_count, register.figures_count)}")
-    say(f"their bytes go with: edge-ret register compact {register_path}")
+    say("note: they come back if their drawings are indexed again")
+    say(f"to erase their vectors and pictures: edge-ret register compact {register_path}")
 
 
 def compact(register_path: RegisterArgument) -> None:
@@ -183,11 +185,14 @@ def compact(register_path: RegisterArgument) -> None:
 
     before = _kept(register_path) if register_path.is_dir() else 0
     with Register.open(register_path) as register:
+        erased = len(register.columns.dead_rows)
         register.compact(track=bar)
         make_caches(register)
         totals = now(register.designs_count, register.figures_count)
     after = _kept(register_path)
     print(f"{register_path}: {weight(before)} before, {weight(after)} now")
+    if erased:
+        print(f"erased: vectors, pictures and records of {count(erased, 'removed figure')}")
     print(f"now {totals}")
 
 

@@ -12,16 +12,16 @@ import typer
 from edge_retrieval.limits import Limits, within
 
 FLAGS = {
-    "pixels": "Pixels of a page.",
-    "pages": "Pages of a file.",
-    "figures": "Figures of a file.",
-    "seconds": "Seconds that a page of a PDF takes.",
-    "mb": "MiB of a file, or of what an archive holds of one.",
-    "depth": "Archives in archives.",
-    "members": "Members of an archive.",
-    "elements": "Elements of an XML document.",
-    "rows": "Rows of a metadata table.",
-    "object": "Characters of a JSON object.",
+    "pixels": "pixels of a page",
+    "pages": "pages of a file",
+    "figures": "figures of a file",
+    "seconds": "seconds for a page of a PDF",
+    "mb": "MiB of a file, or of what an archive holds of one",
+    "depth": "archives in archives",
+    "members": "members of an archive",
+    "elements": "elements of an XML document",
+    "rows": "rows of a metadata table",
+    "object": "characters of a JSON object",
 }
 """Limit -> what is counted."""
 DRAWINGS = ("pixels", "pages", "figures", "seconds", "mb")
@@ -44,7 +44,9 @@ def limited(
             f"max_{name}",
             inspect.Parameter.KEYWORD_ONLY,
             default=getattr(Limits(), name),
-            annotation=Annotated[int, typer.Option(help=f"Refuse more. {FLAGS[name]}", min=1)],
+            annotation=Annotated[
+                int, typer.Option(help=f"Most {FLAGS[name]}; what has more is refused.", min=1)
+            ],
         )
         for name in names
     ]
