@@ -124,7 +124,7 @@ def list_kept(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the collections that edge-ret has made in a store.
+    """List the collections of registers in a store.
 
     Example: edge-ret store list --to milvus:http://localhost:19530 -r my-register
     """
@@ -203,7 +203,7 @@ def drop(
     name: Annotated[str, typer.Option("--name", help="The collection.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a collection that edge-ret has made from a store. The register is left as it is.
+    """Remove a register's collection from a store. The register is left as it is.
 
     Example: edge-ret store drop --to milvus:http://localhost:19530 --name my_designs
     """

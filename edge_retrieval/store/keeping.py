@@ -15,7 +15,7 @@ class Kept(NamedTuple):
 
     Attributes:
         server: "Milvus 2.5.3".
-        stamps: By the name of each that edge-ret made, what it was filled from.
+        stamps: By the name of each that a push made, what it was filled from.
         others: How many there are besides.
     """
 
@@ -25,7 +25,7 @@ class Kept(NamedTuple):
 
 
 def kept_in(address: Address) -> Kept:
-    """Return the collections of a store that edge-ret made.
+    """Return the collections of a store that a push made.
 
     Args:
         address: Of the store; the collection that it names does not count.
