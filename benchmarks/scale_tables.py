@@ -56,4 +56,5 @@ def setups(result: dict[str, Any], table: Table) -> str:
         f"{'; ' + '; '.join(unequal) if unequal else ''}. The store: {result['milvus']}. Training"
         f" was cut short with `{result['short']}`."
     )
-    return table(["on", "command", "came to"], rows) + "\n\n" + note
+    told = table(["on", "command", "came to"], rows).replace("---:", "---")  # all of it is text
+    return f"{told}\n\n{note}"
