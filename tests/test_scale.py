@@ -93,17 +93,24 @@ def traps(all_traps: Traps) -> Iterator[Traps]:
 def engines(all_traps: Traps) -> Iterator[Callable[[str], Engine]]:
     """Start an engine of two workers, once each."""
     made: dict[str, Engine] = {}
+    settings = contextlib.ExitStack()
 
     def of(kind: str) -> Engine:
         if kind not in made:
             if kind == "dask":
                 pytest.importorskip("distributed")
+                import dask
+
+                # As on a machine so busy that no worker starts in time for Dask to wait for it.
+                late = {"distributed.deploy.lost-worker-timeout": "0s"}
+                settings.enter_context(dask.config.set(late))
             made[kind] = ProcessEngine(2) if kind == "processes" else DaskEngine(workers=2)
         return made[kind]
 
-    yield of
-    for engine in made.values():
-        engine.close()
+    with settings:
+        yield of
+        for engine in made.values():
+            engine.close()
 
 
 @pytest.fixture(scope="module")
@@ -722,6 +729,19 @@ def test_a_scheduler_that_does_not_answer_is_told(
     monkeypatch.setattr(dask_engine, "PATIENCE", 0.2)
     with pytest.raises(ClusterError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         DaskEngine("tcp://127.0.0.1:9")
+
+
+def test_a_cluster_of_this_machine_that_does_not_start_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    def fails(**_: object) -> None:
+        raise RuntimeError("Cluster failed to start: Nanny failed to start worker process")
+
+    monkeypatch.setattr(distributed, "LocalCluster", fails)
+    with pytest.raises(ClusterError, match=r"no cluster of 2 workers starts .* worker process"):
+        DaskEngine(workers=2)
 
 
 def test_one_job_at_a_time_is_at_work_in_a_folder(tmp_path: Path, bundle: Bundle) -> None:

@@ -31,6 +31,11 @@ SETTINGS = {
 }
 """Of a cluster on this machine."""
 
+LASTING = {"distributed.deploy.lost-worker-timeout": "7 days"}
+"""Of the same, as long as it lasts. Where another process has not taken the place of one that ended
+within this time, by Dask's own choice 15 seconds, Dask gives up that place for good: on a busy
+machine it takes longer, and place after place was lost."""
+
 GONE = "start it again; the same command does the rest"
 
 
@@ -88,8 +93,7 @@ class DaskEngine:
         self._stack.close()
 
     def _gone(self, error: BaseException) -> ClusterError:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return ClusterError(f"the scheduler {self._scheduler} is gone: {reason}", hint=GONE)
+        return ClusterError(f"the scheduler {self._scheduler} is gone: {_line(error)}", hint=GONE)
 
 
 class _Asked:
@@ -147,20 +151,31 @@ def _local(workers: int, stack: contextlib.ExitStack) -> Client:
     from distributed import Client, LocalCluster
 
     scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-ret-dask-"))
+    stack.enter_context(dask.config.set(LASTING))
     with dask.config.set(SETTINGS):
-        cluster: LocalCluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            local_directory=scratch,
-            silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"dashboard": False},
-        )
+        try:
+            cluster: LocalCluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"dashboard": False},
+            )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise ClusterError(
+                f"no cluster of {workers} workers starts on this machine: {_line(error)}",
+                hint="see whether memory suffices; try fewer --workers, or --engine processes",
+            ) from error
         stack.enter_context(cluster)
         return Client(cluster, set_as_default=False)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _connected(scheduler: str) -> Client:
@@ -173,9 +188,8 @@ def _connected(scheduler: str) -> Client:
     try:
         return Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise ClusterError(
-            f"no scheduler answers at {scheduler}: {reason}",
+            f"no scheduler answers at {scheduler}: {_line(error)}",
             hint="start one: dask scheduler; its address looks like tcp://10.0.0.1:8786",
         ) from error
 
