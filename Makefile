@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests stay together: what they share is made once. More processes only take memory.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 6 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .PHONY: demo test lint wheel-check package-check docs clean
@@ -12,8 +14,8 @@ demo: $(VENV)/base.stamp  ## index the sample, search it with a drawing, show th
 	@echo "open demo/hits.html in a browser; next: $(BIN)/edge-ret index FOLDER -o register"
 
 test: $(VENV)/dev.stamp  ## all tests
-	$(BIN)/python -m pytest tests/distill  # apart: torch and NNCF take memory that the rest need not bear
-	$(BIN)/python -m pytest --ignore=tests/distill
+	$(PYTEST) tests/distill  # apart: torch and NNCF take memory that the rest need not bear
+	$(PYTEST) --ignore=tests/distill
 
 lint: $(VENV)/dev.stamp  ## style and types
 	$(BIN)/ruff format --check .

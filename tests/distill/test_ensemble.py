@@ -118,7 +118,8 @@ def test_a_fitted_teacher_embeds_as_it_was_fitted_and_a_row_hangs_on_its_drawing
     assert rows.shape == (10, 12)
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     again, _ = open_ensemble(fitted)
-    assert np.array_equal(again.embed(images[3:5]), rows[3:5])
+    # Not to the last bit: how BLAS adds hangs on how many rows there are, on some processors.
+    assert np.allclose(again.embed(images[3:5]), rows[3:5], rtol=0, atol=1e-6)
 
 
 def test_its_embeddings_are_those_that_a_student_is_given(
