@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aarch64_table
+import compatible_table
 import cost_tables
 import fault_tables
 import fuzz_table
@@ -313,6 +314,8 @@ TABLES: dict[str, Callable[[], str]] = {
         [load(name) for name in ("aarch64", "aarch64-fp32") if (RESULTS / f"{name}.json").exists()],
         table,
     ),
+    "compatible": lambda: compatible_table.compatible(load("compatible"), table),
+    "compatible_short": lambda: compatible_table.compatible_short(load("compatible"), table),
     "crashes": crashes,
     "fuzz": lambda: fuzz_table.fuzz(load("fuzz"), table),
     "faults": lambda: fault_tables.faults(load("faults"), table),
