@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # A file's tests stay together: what they share is made once. More processes only take memory.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 6 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 6 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .PHONY: demo test lint wheel-check package-check docs clean

@@ -70,9 +70,11 @@ NOT_RUN: dict[str, list[str]] = {
     "train.md": [
         "it is a download of many gigabytes",
         "it takes hours",
-        "it takes several GPUs",
         "there is no run yet",
         "there is no run yet",
+        "it takes several processes",
+        "it takes several machines",
+        "it takes several machines",
         "it takes minutes",
     ],
     "watch.md": ["cron runs it"],
