@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
 
@@ -67,9 +69,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Let every assumption be given on the command line."""
     for name, value in asdict(Assumed()).items():
         option = "--" + name.replace("_", "-")
-        parser.add_argument(
-            option, type=type(value), default=value, help=f"{meaning(name)} ({value})"
-        )
+        kind = type(value) if name in ("currency", "seed") else _number(name, type(value))
+        parser.add_argument(option, type=kind, default=value, help=f"{meaning(name)} ({value})")
+
+
+SHARES = ("fill", "mean_share", "class_share")
+
+
+def _number(name: str, kind: type) -> Callable[[str], float]:
+    """Return what reads an assumption: above 0, and a share at most 1."""
+
+    def read(text: str) -> float:
+        value: float = kind(text)
+        if not 0 < value < math.inf or (name in SHARES and value > 1):
+            wanted = "above 0, at most 1" if name in SHARES else "above 0"
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        return value
+
+    return read
 
 
 def meaning(name: str) -> str:

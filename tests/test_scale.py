@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -729,6 +732,49 @@ def test_a_scheduler_that_does_not_answer_is_told(
     monkeypatch.setattr(dask_engine, "PATIENCE", 0.2)
     with pytest.raises(ClusterError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         DaskEngine("tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.1:8786", "http://127.0.0.1:8786", "tcp://"])
+def test_what_is_no_address_of_a_scheduler_is_told_at_once(address: str) -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(ClusterError, match="no scheduler answers at") as told:
+        DaskEngine(address)
+    assert "tcp://10.0.0.1:8786" in told.value.hint
+
+
+def test_another_program_at_the_address_of_a_scheduler_is_told() -> None:
+    pytest.importorskip("distributed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" * 4)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(ClusterError, match=r"no scheduler answers .*: something else does"):
+            DaskEngine(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which signals are blocked")
+def test_workers_on_this_machine_are_not_told_of_ctrl_c() -> None:
+    pytest.importorskip("distributed")
+    psutil = pytest.importorskip("psutil")
+    engine = DaskEngine(workers=1)
+    try:
+        workers = [
+            one
+            for one in psutil.Process().children(recursive=True)
+            if "spawn_main" in " ".join(one.cmdline())
+        ]
+        assert workers
+        for one in workers:
+            status = Path(f"/proc/{one.pid}/status").read_text(encoding="ascii")
+            blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+            assert blocked & 1 << (signal.SIGINT - 1)
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        engine.close()
 
 
 def test_a_cluster_of_this_machine_that_does_not_start_is_told(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
@@ -312,3 +313,14 @@ def test_a_part_that_is_missing_names_its_own_command(
     (tmp_path / "search.json").write_text(json.dumps({"rows": []}), encoding="utf-8")
     with pytest.raises(missing, match=r"search\.json has no .*search\.py WORK"):
         module("scale_plan_sources").read(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["--rate=0", "--rate=-5", "--cores=0", "--fill=2", "--shard=x"])
+def test_an_assumption_that_cannot_be_is_refused(
+    wrong: str, module: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    module("scale_plan_assumed").add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([wrong])
+    assert f"argument {wrong.partition('=')[0]}: " in capsys.readouterr().err

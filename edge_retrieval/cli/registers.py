@@ -120,6 +120,8 @@ def index(
             with Register.open(out) as register:
                 kept = counted(register.designs_count, "design", is_are=True)
             say(f"stopped: {kept} kept; the same again adds the rest")
+        else:
+            say("stopped before anything was kept; the same again begins")
         raise
     show_problems(result.notes, what="note")
     show_problems(result.problems, what="skipped")

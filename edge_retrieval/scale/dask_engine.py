@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import signal
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +156,7 @@ def _local(workers: int, stack: contextlib.ExitStack) -> Client:
 
     scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-ret-dask-"))
     stack.enter_context(dask.config.set(LASTING))
-    with dask.config.set(SETTINGS):
+    with dask.config.set(SETTINGS), _without_interrupts():
         try:
             cluster: LocalCluster = LocalCluster(
                 n_workers=workers,
@@ -174,6 +178,24 @@ def _local(workers: int, stack: contextlib.ExitStack) -> Client:
         return Client(cluster, set_as_default=False)
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let threads and processes that begin meanwhile, and theirs, never see Ctrl-C.
+
+    A terminal sends it to all of them; this process alone is to answer it, and ends the others. It
+    is told afterwards, if it comes meanwhile.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it would unblock signals in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
@@ -186,12 +208,30 @@ def _connected(scheduler: str) -> Client:
     ]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is told by us
     try:
+        asyncio.run(_answering(scheduler))
         return Client(scheduler, timeout=PATIENCE, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, MemoryError, EOFError) as error:
+        # What is no scheduler says in another way how long its answer is: more than any memory.
+        reason = "something else does" if isinstance(error, MemoryError) else _line(error)
         raise ClusterError(
-            f"no scheduler answers at {scheduler}: {_line(error)}",
+            f"no scheduler answers at {scheduler}: {reason}",
             hint="start one: dask scheduler; its address looks like tcp://10.0.0.1:8786",
         ) from error
+
+
+async def _answering(scheduler: str) -> None:
+    """Ask a scheduler who it is: a client that is refused waits for a minute to end."""
+    from distributed.core import rpc
+
+    if "://" not in scheduler or not scheduler.partition("://")[2]:
+        raise ValueError("that is no address")
+    asked = rpc(scheduler, timeout=PATIENCE)
+    try:
+        told = await asyncio.wait_for(asked.identity(), PATIENCE)
+    finally:
+        await asked.close_rpc()
+    if told.get("type") != "Scheduler":
+        raise ValueError("something else does")
 
 
 def _threads(client: Client, scheduler: str) -> int:

@@ -113,10 +113,12 @@ class Collection:
 
     def put_stamp(self, stamp: Mapping[str, Any]) -> None:
         """Write down what it was filled from."""
+        # Twice: a Milvus 2.3 that is killed comes back with the properties before the last ones.
         with self._told("marked"):
-            self._client.alter_collection_properties(
-                self._name, properties={STAMP: json.dumps(stamp)}, timeout=ANSWERING
-            )
+            for _ in range(2):
+                self._client.alter_collection_properties(
+                    self._name, properties={STAMP: json.dumps(stamp)}, timeout=ANSWERING
+                )
 
     def create(self, dim: int, index: str, stamp: Mapping[str, Any]) -> None:
         """Make it, empty.
