@@ -6,32 +6,20 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from PIL import Image, ImageDraw
 
-from edge_retrieval import cli
 from edge_retrieval.cli import benching, commands, talk
 from edge_retrieval.encoder import OpenVinoEncoder
 from edge_retrieval.errors import RegisterError
 from edge_retrieval.register import adding
 from edge_retrieval.report import Measurement, Report
 from tests import fakes
-
-
-class Outcome(NamedTuple):
-    """What one call of the command line did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
+from tests.calling import Run, calling
 
 
 @pytest.fixture
@@ -42,18 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(work)
     monkeypatch.delenv("EDGE_RET_REGISTER", raising=False)
 
-    def call(*args: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["edge-ret", *map(str, args)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
+    return calling(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -161,6 +138,18 @@ def test_a_date_or_a_code_that_is_none_is_a_note_and_no_input_is_skipped(
     assert "skipped" not in done.err
     told = json.loads(run("index", tmp_path / "table", "-o", "mine", "--json").out)
     assert (len(told["notes"]), told["problems"]) == (3, [])
+
+
+def test_an_index_that_is_stopped_before_it_keeps_anything_says_so(
+    run: Run, designs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edge_retrieval.indexing.index", stopped)
+    done = run("index", designs, "-o", "mine")
+    assert done.code == 130
+    assert "stopped: nothing is in the register yet; the same again goes on" in done.err
 
 
 def test_sheets_that_are_copied_are_told_from_those_taken_back(run: Run, designs: Path) -> None:

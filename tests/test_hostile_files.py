@@ -56,7 +56,8 @@ from edge_retrieval.sources import Box, Design, Problem, open_source
 from edge_retrieval.sources.files import walk
 from edge_retrieval.split import read_split
 from tests import fakes
-from tests.test_cli import Run, is_one_line_and_a_hint
+from tests.calling import Run
+from tests.test_cli import is_one_line_and_a_hint
 from tests.test_cli import one_sample_cache as one_sample_cache  # fixture
 from tests.test_cli import run as run  # fixture
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from edge_retrieval import cli
 from edge_retrieval.cli import keeping, talk
 from edge_retrieval.register import Register
 from tests import fakes
-from tests.test_cli import Outcome, Run
+from tests.calling import Run, calling
 
 
 @pytest.fixture
@@ -25,18 +23,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         with Register.create(tmp_path / name, bundle) as register:
             register.add(fakes.designs(count), fakes.FakeEncoder(bundle.fingerprint))
 
-    def call(*args: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["edge-ret", "register", *args])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
+    return calling(monkeypatch, capsys, "register")
 
 
 def test_info_tells_what_is_there_and_what_it_takes(run: Run) -> None:

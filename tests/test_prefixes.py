@@ -23,8 +23,9 @@ from edge_retrieval.register import Register
 from edge_retrieval.register.manifest import SCHEMA
 from edge_retrieval.search import query_from_bytes, search
 from tests import fakes
+from tests.calling import Run
 from tests.test_calibration import write_designs
-from tests.test_cli import Run, is_one_line_and_a_hint
+from tests.test_cli import is_one_line_and_a_hint
 from tests.test_cli import run as run  # fixture
 
 PREFIXES = (16, 32)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_retrieval import cli, reembedding
+from edge_retrieval import reembedding
 from edge_retrieval.arrays import Embeddings, Images
 from edge_retrieval.bundle import Bundle, default_bundle_path
 from edge_retrieval.drawing import fit, from_png
@@ -34,7 +33,7 @@ from edge_retrieval.sample import sample_folder, sample_query
 from edge_retrieval.search import search
 from edge_retrieval.sources.design import Problem
 from tests import fakes
-from tests.test_cli import Outcome, Run
+from tests.calling import Run, calling
 from tests.test_faults import AFTER, BEFORE, FULL, at_every_step, interruptible
 
 __all__ = ["interruptible"]  # a fixture: SIGINT is here what it is in a shell
@@ -292,18 +291,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, pla
     monkeypatch.chdir(places.old.parent)
     shutil.copytree(places.bundle, "bundle")
 
-    def call(*args: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["edge-ret", "register", *args])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
+    return calling(monkeypatch, capsys, "register")
 
 
 def test_the_command_says_what_it_made_and_info_from_what(run: Run) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import Run, is_one_line_and_a_hint
+from tests.calling import Run
 from tests.test_cli import designs as designs  # fixtures
+from tests.test_cli import is_one_line_and_a_hint
 from tests.test_cli import run as run
 
 TABLE = """design,locarno,title,published,applicants,file_name

@@ -11,33 +11,20 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from edge_retrieval import cli
 from edge_retrieval.cli.showing import view_of, without_beginning
 from edge_retrieval.evidence.design_page import design_as_data, design_page
 from edge_retrieval.register import FigureRecord, Register
 from edge_retrieval.sources.design import Box
 from tests import fakes
+from tests.calling import Run, calling
 
 NASTY = "<script>alert(1)</script> & \x1b[31m"
 LONG = "An ornamental design for a spoon with a very long name that no terminal holds in one line"
-
-
-class Outcome(NamedTuple):
-    """What one call of the command line did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +64,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def show(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call `edge-ret show ARGS` on the register, into a pipe."""
 
-    def call(*args: str | Path) -> Outcome:
-        argv = ["edge-ret", "show", *map(str, args), "--register", str(folder)]
-        monkeypatch.setattr(sys, "argv", argv)
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return call
+    call = calling(monkeypatch, capsys, "show")
+    return lambda *args: call(*args, "--register", folder)
 
 
 def on_terminal(*args: str | Path, **environment: str) -> str:

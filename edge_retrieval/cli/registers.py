@@ -121,7 +121,7 @@ def index(
                 kept = counted(register.designs_count, "design", is_are=True)
             say(f"stopped: {kept} kept; the same again adds the rest")
         else:
-            say("stopped before anything was kept; the same again begins")
+            say("stopped: nothing is in the register yet; the same again goes on")
         raise
     show_problems(result.notes, what="note")
     show_problems(result.problems, what="skipped")
