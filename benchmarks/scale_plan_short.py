@@ -42,7 +42,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         f"**After a change of the model** a billion figures are embedded again from the pictures"
         f" that are kept in {hours(changed['pictures']['hours'])} on {a['workers']} cores for"
         f" {price(changed['pictures']['cost'])}; a projection of their vectors would"
-        f" take {hours(changed['projection']['hours'])}, but finds less than the old encoder did.",
+        f" take {hours(changed['projection']['hours'])}. What each of them finds is measured, too.",
     ]
 
 
