@@ -28,7 +28,8 @@ from edge_retrieval.register import Register
 from edge_retrieval.search import Query, query_from_bytes, search
 from edge_retrieval.unrelated import APART, FEW, LEAST, SPOKEN, STEPS, tables_of
 from tests import fakes
-from tests.test_cli import Run, is_one_line_and_a_hint
+from tests.calling import Run
+from tests.test_cli import is_one_line_and_a_hint
 from tests.test_cli import run as run  # fixture
 
 

@@ -35,7 +35,8 @@ from edge_retrieval.watch import (
     write_kept,
 )
 from tests import fakes
-from tests.test_cli import Outcome, Run, is_one_line_and_a_hint
+from tests.calling import Outcome, Run
+from tests.test_cli import is_one_line_and_a_hint
 from tests.test_cli import run as run  # fixture
 
 STEPS = tuple(np.linspace(0.5, 0.99, 50).tolist())
